@@ -1,0 +1,1 @@
+"""Keys, teams, prices, holds, ledger, usage: everything that must not be lost."""

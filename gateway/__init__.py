@@ -1,0 +1,1 @@
+"""Speaks HTTP: the only package that knows the other four, the environment and the clock."""

@@ -1,0 +1,1 @@
+"""Starts, watches, feeds and stops vLLM in a process and an environment of its own."""

@@ -1,0 +1,1 @@
+"""Alembic migrations of the books; reads the tables of billing."""

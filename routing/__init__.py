@@ -1,0 +1,1 @@
+"""Which deployment answers: pools, fallbacks, health. Pure decisions, small shells."""

@@ -1,0 +1,308 @@
+"""One attempt at one deployment: money held and intent written before the first byte, and every end of it settled."""
+
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+
+import orjson
+
+from billing.books import AttemptRow, EntryKind, Hold
+from billing.price import Usage, cost_nano_usd, reservation_nano_usd
+from gateway import echo
+from gateway.answer import Answer, AnswerTimedOut
+from gateway.caller import Facts
+from gateway.chat_request import ChatAsk
+from gateway.redact import scrub
+from gateway.rewrite import body_for
+from gateway.ride import ClientGone, Ride
+from gateway.roads import DEMO, LOCAL, UNPRICED, Provider, Road
+from gateway.services import Services
+from gateway.usage import NO_USAGE, cancelled_usage, estimated_usage, usage_of, usage_of_answer
+from gateway.wire.http1 import ResponseHead
+from gateway.wire.sse import ChatStream
+from gateway.wire.upstream import BadAnswer, ConnectFailed, ConnectTimedOut, StaleConnection, UpstreamError
+from local_backend.supervisor import LocalModelFailed
+from routing.outcome import Outcome, classify
+from routing.plan import Choice
+
+# Held where neither the caller nor the model's listing bounds the answer.
+OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
+ERROR_TEXT_MAX: Final = 2000
+US: Final = 1_000_000
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What became of it. `told` is the provider's own error object, where it sent one."""
+
+    choice: Choice
+    road: Road
+    hold: Hold
+    why: str
+    started_at: float
+    key_place: int = 0
+    answer: Answer | None = None
+    outcome: Outcome = Outcome.ANSWERED
+    status: int | None = None
+    error: str | None = None
+    timed_out: bool = False
+    retry_after_s: float | None = None
+    told: dict[str, Any] = field(default_factory=dict)
+    usage: Usage = NO_USAGE
+    cost_nano_usd: int = 0
+
+
+def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, why: str) -> Attempt:
+    """The hold: an upper bound on what this attempt may cost. Bytes bound tokens: no tokenizer makes more of a text."""
+    road = s.roads.roads[choice.deployment.id]
+    price = road.price or UNPRICED
+    listing = road.listing
+    output_max = ask.output_tokens_max
+    if output_max is None:
+        output_max = (listing.max_output_tokens if listing else None) or OUTPUT_TOKENS_UNBOUNDED
+    bound = reservation_nano_usd(len(ask.body), output_max * ask.choices, price)
+    key = ride.key
+    assert key is not None
+    hold = Hold(
+        ride.request_id, len(ride.attempts) + 1, s.clock(), key.id, key.team_id, key.user_id, ride.end_user,
+        choice.deployment.provider, choice.deployment.model, ride.model_asked, ride.tags, price, bound,
+    )  # fmt: skip
+    return Attempt(choice, road, hold, why, s.loop.time())
+
+
+async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, stream: ChatStream | None) -> None:
+    """Sends, and waits until the answer can be judged: then `attempt.outcome` says what came.
+
+    An answered stream is left open and unsettled, for `gateway.chat` to relay. Raises `ClientGone`, everything settled.
+    """
+    road = attempt.road
+    provider = road.provider
+    timeouts = provider.timeouts
+    answer = attempt.answer = ride.answer = Answer(
+        s.loop, s.sweep, stream,
+        deadline=min(ride.deadline, attempt.started_at + timeouts.total_s),
+        first_byte_s=timeouts.first_byte_s, idle_s=timeouts.idle_s, bytes_max=s.response_body_bytes_max,
+    )  # fmt: skip
+    if provider.name == DEMO:
+        s.books.reserve_and_dispatch(attempt.hold)
+        echo.answer(ask, ride.request_id, attempt.hold.opened_at_us, answer)
+    elif not await _send(s, ride, ask, facts, attempt, answer):
+        return
+    try:
+        try:
+            await answer.judged
+        except StaleConnection:
+            # The idle limit of a kept-alive connection struck while the request was under way: once more, on a fresh one.
+            answer.reset()
+            if not await _send(s, ride, ask, facts, attempt, answer, fresh=True):
+                return
+            await answer.judged
+    except ClientGone:
+        answer.abort()
+        cancelled(s, ride, ask, attempt)
+        raise
+    except UpstreamError as error:
+        _lost(s, ride, ask, attempt, error)
+        return
+    _judge(s, ride, ask, attempt, answer)
+
+
+async def _send(
+    s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, answer: Answer, *, fresh: bool = False
+) -> bool:
+    """Finds a connection, writes the intent, sends. False where nothing was sent; the attempt then knows why."""
+    provider = attempt.road.provider
+    hold = attempt.hold
+    reserved = fresh
+    try:
+        if provider.name == LOCAL:
+            connections, start = s.local.ready(attempt.road.deployment.model) or await ride.wait(
+                s.local.started(attempt.road.deployment.model)
+            )
+        else:
+            assert provider.connections is not None
+            attempt.key_place = provider.keys.pick(hold.opened_at_us)
+            connections, start = provider.connections, provider.heads[attempt.key_place]
+        request = _request(ask, facts, attempt.road, start)
+        connection = None if fresh else connections.idle()
+        if connection is not None:
+            s.books.reserve_and_dispatch(hold)
+        else:
+            if not fresh:
+                s.books.reserve(hold)
+                reserved = True
+            connection = await ride.wait(connections.connect())
+            if not fresh:
+                s.books.dispatch(hold)
+    except (ConnectFailed, LocalModelFailed, AnswerTimedOut) as error:
+        if reserved:
+            s.books.release(hold)
+        attempt.outcome = Outcome.CONNECT_FAILED
+        attempt.error = str(error)
+        attempt.timed_out = isinstance(error, ConnectTimedOut | AnswerTimedOut)
+        _note(s, ride, attempt)
+        return False
+    except ClientGone:
+        if reserved:
+            s.books.release(hold)
+        attempt.outcome = Outcome.CANCELLED
+        attempt.error = "the client hung up before anything was sent"
+        _note(s, ride, attempt)
+        raise
+    answer.begin(connection, request)
+    return True
+
+
+def _request(ask: ChatAsk, facts: Facts, road: Road, start: bytes) -> bytes:
+    provider = road.provider
+    body = body_for(ask, road.model_json, ask_usage=provider.stream_usage, renamed=provider.renamed)
+    extra = facts.forwarded
+    if provider.forward_headers:
+        extra += b"".join(b"%b: %b\r\n" % pair for pair in facts.headers if pair[0] in provider.forward_headers)
+    if provider.name == LOCAL and facts.traceparent is not None:
+        extra += b"traceparent: %b\r\n" % facts.traceparent
+    return b"%b%d\r\n%b\r\n%b" % (start, len(body), extra, body)
+
+
+def _judge(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, answer: Answer) -> None:
+    head = answer.head
+    assert head is not None
+    attempt.status = head.status
+    if head.status == 200:
+        if answer.streamed is not None:
+            return
+        usage = usage_of_answer(answer.whole)
+        if usage is None:
+            _lost(s, ride, ask, attempt, BadAnswer("the provider answered 200 with something that is no chat completion"))
+            return
+        kind = EntryKind.ACTUAL
+        if usage is NO_USAGE:
+            usage, kind = estimated_usage(ask, len(answer.whole)), EntryKind.ESTIMATED
+        settle(s, ride, attempt, usage, kind)
+        return
+    attempt.outcome = classify(head.status) if head.status != 200 else Outcome.BAD_ANSWER
+    if attempt.outcome is Outcome.ANSWERED:  # 201, 204: success of a kind that a chat completion does not have
+        attempt.outcome = Outcome.BAD_ANSWER
+    attempt.retry_after_s = retry_after_of(head, attempt.hold.opened_at_us)
+    attempt.told = error_told(answer.whole, attempt.road.provider)
+    attempt.error = str(attempt.told.get("message") or f"status {head.status}")
+    s.books.release(attempt.hold)
+    _note(s, ride, attempt)
+
+
+def settle(s: Services, ride: Ride, attempt: Attempt, usage: Usage, kind: EntryKind) -> None:
+    """Posts what an answered attempt cost, and notes it."""
+    attempt.usage = usage
+    attempt.cost_nano_usd = cost_nano_usd(usage, attempt.hold.price)
+    s.books.settle(attempt.hold, usage, attempt.cost_nano_usd, kind)
+    _note(s, ride, attempt)
+
+
+def cancelled(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> None:
+    """The client hung up: its input and what was delivered are paid for, as an estimate, at most the hold."""
+    answer = attempt.answer
+    stream = answer.streamed if answer is not None else None
+    attempt.outcome = Outcome.CANCELLED
+    attempt.error = "the client hung up"
+    _settle_estimated(s, ride, ask, attempt, stream)
+
+
+def broken_off(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, error: UpstreamError) -> None:
+    """A stream failed after its first content: the delivered part is paid for."""
+    assert attempt.answer is not None
+    attempt.outcome = _outcome_of(error)
+    attempt.error = scrub(str(error), attempt.road.provider.secrets)
+    attempt.timed_out = isinstance(error, AnswerTimedOut)
+    _settle_estimated(s, ride, ask, attempt, attempt.answer.streamed)
+
+
+def _settle_estimated(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, stream: ChatStream | None) -> None:
+    if stream is not None and stream.usage is not None:
+        usage, kind = usage_of(stream.usage), EntryKind.ACTUAL
+    else:
+        usage, kind = cancelled_usage(ask, stream.events if stream is not None else 0), EntryKind.ESTIMATED
+    attempt.usage = usage
+    cost = cost_nano_usd(usage, attempt.hold.price)
+    attempt.cost_nano_usd = cost if kind is EntryKind.ACTUAL else min(cost, attempt.hold.amount_nano_usd)
+    s.books.settle(attempt.hold, usage, attempt.cost_nano_usd, kind)
+    _note(s, ride, attempt)
+
+
+def _lost(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, error: UpstreamError) -> None:
+    """Failed before anything could be relayed, after the request was sent: the provider may bill it."""
+    answer = attempt.answer
+    attempt.outcome = _outcome_of(error)
+    attempt.error = scrub(str(error), attempt.road.provider.secrets)
+    attempt.timed_out = isinstance(error, AnswerTimedOut)
+    if answer is not None and answer.head is not None:
+        attempt.status = answer.head.status
+        if answer.streamed is not None:
+            _settle_estimated(s, ride, ask, attempt, answer.streamed)
+            return
+    if isinstance(error, StaleConnection):
+        s.books.release(attempt.hold)
+    else:
+        attempt.cost_nano_usd = attempt.hold.amount_nano_usd
+        s.books.settle(attempt.hold, NO_USAGE, attempt.cost_nano_usd, EntryKind.UNKNOWN)
+    _note(s, ride, attempt)
+
+
+def _outcome_of(error: UpstreamError) -> Outcome:
+    if isinstance(error, AnswerTimedOut):
+        return Outcome.TIMED_OUT
+    return Outcome.BAD_ANSWER if isinstance(error, BadAnswer) else Outcome.RESET
+
+
+def _note(s: Services, ride: Ride, attempt: Attempt) -> None:
+    """Tells health and credentials, and adds the attempt to the request's story."""
+    now_at_us = s.clock()
+    outcome, deployment, keys = attempt.outcome, attempt.choice.deployment, attempt.road.provider.keys
+    keys.note(attempt.key_place, outcome, now_at_us, attempt.retry_after_s)
+    # A limit is a key's: only when no key is awake does the target rest.
+    if outcome is not Outcome.RATE_LIMITED or not keys.awake(now_at_us):
+        jitter = 0.0 if outcome is Outcome.ANSWERED else s.draw()
+        s.health.note(deployment.id, outcome, now_at_us, attempt.retry_after_s, jitter)
+    ride.attempted(
+        AttemptRow(
+            attempt.hold.attempt, deployment.provider, deployment.model, attempt.why, attempt.status, outcome.value,
+            attempt.error, attempt.hold.opened_at_us, int((s.loop.time() - attempt.started_at) * US), attempt.usage,
+            attempt.cost_nano_usd,
+        )  # fmt: skip
+    )
+
+
+def retry_after_of(head: ResponseHead, now_at_us: int) -> float | None:
+    """RFC 9110 §10.2.3: seconds or a date; `retry-after-ms` as OpenAI and Azure send it."""
+    precise = head.headers.get(b"retry-after-ms")
+    value = head.headers.get(b"retry-after")
+    try:
+        if precise is not None:
+            return max(0.0, float(precise) / 1000)
+        if value is None:
+            return None
+        if value.replace(b".", b"", 1).isdigit():
+            return float(value)
+        return max(0.0, parsedate_to_datetime(value.decode("latin-1")).timestamp() - now_at_us / US)
+    except (ValueError, TypeError, OverflowError):
+        return None  # a header that says nothing readable says nothing
+
+
+def error_told(body: bytes, provider: Provider) -> dict[str, Any]:
+    """The provider's error object, with secrets and addresses taken out; its text where it is none."""
+    try:
+        told = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        text = body[:ERROR_TEXT_MAX].decode("utf-8", "replace").strip()
+        return {"message": scrub(text, provider.secrets)} if text and not text.startswith("<") else {}
+    error = told.get("error", told) if isinstance(told, dict) else told
+    if isinstance(error, str):
+        error = {"message": error}
+    if not isinstance(error, dict):
+        return {}
+    return {
+        name: scrub(value, provider.secrets) if isinstance(value, str) else value
+        for name, value in error.items()
+        if name in ("message", "type", "param", "code") and (value is None or isinstance(value, str | int))
+    }
+
+

@@ -1,0 +1,287 @@
+"""The life of a chat request, top to bottom:
+
+authenticate → parse once → admit → look in the cache → plan → hold the money → attempt, in order → relay → settle → keep → tell.
+"""
+
+import re
+from typing import Any, Final
+
+import orjson
+
+from billing.books import EntryKind, Hold
+from billing.keys import Key
+from billing.money import usd_text
+from billing.price import FREE, Usage, cost_nano_usd
+from cache.exact import Kept
+from cache.fingerprint import fingerprint
+from cache.policy import BYPASS, Eligibility, eligibility, tenant, unkept_because, unkept_stream_because
+from gateway.attempt import Attempt, broken_off, cancelled, make, open_attempt, settle
+from gateway.caller import Facts, clean_tags, facts_of
+from gateway.chat_request import ChatAsk, parse_chat
+from gateway.errors import (
+    AllRateLimited,
+    AttemptsFailed,
+    AttemptsTimedOut,
+    BadRequest,
+    CacheMiss,
+    InvalidKey,
+    ModelNotAllowed,
+    ModelNotFound,
+    Overloaded,
+    ProviderRefused,
+)
+from gateway.ride import ClientGone, Ride
+from gateway.roads import Named
+from gateway.services import Services
+from gateway.usage import cancelled_usage, usage_of
+from gateway.wire.sse import DONE, ChatStream
+from gateway.wire.upstream import UpstreamError
+from routing.outcome import VERDICTS, Outcome
+from routing.plan import Choice, after_failure
+
+ATTEMPTS_MAX: Final = 3
+# A provider's own refusals that its caller can mend: status, param, code and message are passed on.
+PASSED_ON: Final = frozenset({400, 404, 409, 413, 422})
+_COST_TOLD: Final = re.compile(rb'"turnpike":\{"cost_usd":"[0-9.]+"')
+_COST_NOTHING: Final = b'"turnpike":{"cost_usd":"0.000000000"'
+
+
+async def chat_completions(s: Services, ride: Ride) -> None:
+    """Answers one request. What it raises becomes an error answer."""
+    facts = facts_of(ride.head)
+    key = ride.key = authenticate(s, facts, ride.at_us)
+    ask = parse_chat(ride.body)
+    _attribute(ride, ask, facts)
+    named = resolve(s, key, ask.model)
+    admit(s, ride, facts)
+
+    kept_under, rule = look_up_key(s, key, ask, facts)
+    if rule.lookup and kept_under is not None:
+        kept = s.exact.get(kept_under, ride.at_us)
+        if kept is not None:
+            serve_kept(s, ride, ask, kept)
+            return
+    if rule.only:
+        raise CacheMiss("nothing is kept for this request, and x-turnpike-cache says `only`")
+
+    if ask.stream:
+        ride.watch_stream()
+    choices = named.planner_for(key).plan(s.health, ride.at_us, s.draw())
+    attempt = await attempts(s, ride, ask, facts, choices)
+    answer = attempt.answer
+    assert answer is not None
+    if answer.streamed is not None:
+        await relay(s, ride, ask, attempt, kept_under if rule.keep else None)
+        return
+    body = answer.whole
+    content_type = answer.head.headers.get(b"content-type", b"application/json") if answer.head else b"application/json"
+    if ride.stream_begun:  # a ping has already committed this answer to be a stream
+        raise AttemptsFailed("the provider did not stream", [told(attempt)])
+    ride.connection.reply(
+        b"%bcontent-length: %d\r\n" % (ride.answer_head(content_type, ride.spent_nano_usd), len(body)), body
+    )
+    if rule.keep and kept_under is not None and unkept_because(orjson.loads(body)) is None:
+        keep(s, kept_under, content_type, body, attempt)
+    ride.close(200, None)
+
+
+def authenticate(s: Services, facts: Facts, now_at_us: int) -> Key:
+    """Whose request is this? Raises `InvalidKey`."""
+    if facts.key_digest is None:
+        raise InvalidKey("no key: send `Authorization: Bearer tp-…`")
+    key = s.keyring.find(facts.key_digest, now_at_us)
+    if key is None:
+        raise InvalidKey("this key is unknown, expired or revoked")
+    return key
+
+
+def _attribute(ride: Ride, ask: ChatAsk, facts: Facts) -> None:
+    ride.model_asked = ask.model
+    ride.end_user = facts.end_user or ask.end_user
+    ride.tags = facts.tags
+    metadata = ask.fields.get("metadata")
+    if metadata and "tags" in metadata:
+        tags: Any = metadata["tags"]
+        tags = tags.split(",") if isinstance(tags, str) else tags
+        if not isinstance(tags, list):
+            raise BadRequest("`metadata.tags` must be an array of strings", param="metadata.tags", code="invalid_type")
+        ride.tags = clean_tags((*facts.tags, *tags), "metadata.tags")
+
+
+def resolve(s: Services, key: Key, model: str) -> Named:
+    """The pool behind a name. Raises `ModelNotFound`, `ModelNotAllowed`."""
+    named = s.roads.named(model)
+    if named is None:
+        raise ModelNotFound(f"no model is called {model[:200]!r}: GET /v1/models lists those there are", param="model")
+    if not named.may(key):
+        raise ModelNotAllowed(f"this key may not use the model {model!r}", param="model")
+    return named
+
+
+def admit(s: Services, ride: Ride, facts: Facts) -> None:
+    """Load is shed at the door, before anything costs."""
+    if s.gate.in_flight > s.requests_in_flight_max:
+        raise Overloaded("too many requests are under way: try again shortly")
+    if facts.timeout_s is not None:
+        ride.deadline = ride.started_at + facts.timeout_s
+
+
+def look_up_key(s: Services, key: Key, ask: ChatAsk, facts: Facts) -> tuple[bytes | None, Eligibility]:
+    """Under which fingerprint this request is kept, if it may be, and what to do about it."""
+    rule = eligibility(ask.fields, s.exact_policy, facts.cache)
+    if rule is BYPASS or not (rule.lookup or rule.keep):
+        return None, rule
+    scope = tenant(s.exact_policy, key.id, key.team_id, key.organization_id)
+    return fingerprint(scope, ask.fields), rule
+
+
+async def attempts(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choices: tuple[Choice, ...]) -> Attempt:
+    """Tries the plan's targets until one answers. Raises what the caller is to be told when none did."""
+    failed: list[Attempt] = []
+    unable: BadRequest | None = None
+    queue = list(choices)
+    while queue and len(failed) < ATTEMPTS_MAX:
+        choice = queue.pop(0)
+        road = s.roads.roads[choice.deployment.id]
+        provider = road.provider
+        if provider.unsupported:
+            refused = sorted(provider.unsupported & ask.fields.keys())
+            if refused:
+                unable = unable or BadRequest(
+                    f"{provider.name} does not take `{refused[0]}`", param=refused[0], code="unsupported_parameter"
+                )
+                continue
+        if provider.concurrency_max is not None and provider.in_flight >= provider.concurrency_max:
+            continue
+        why = after_failure(choice, failed[-1].choice.deployment, said(failed[-1])) if failed else choice.why
+        attempt = open_attempt(s, ride, ask, choice, why)
+        stream = None
+        if ask.stream:
+            hide = provider.stream_usage and not ask.wants_usage
+            stream = ChatStream(hide_usage=hide, annotate=_annotation(ride, attempt) if ask.wants_usage else None)
+        ride.calls = attempt.hold.attempt
+        ride.model, ride.provider = choice.deployment.model, provider.name
+        ride.route, ride.why = choice.route, why
+        provider.in_flight += 1
+        try:
+            await make(s, ride, ask, facts, attempt, stream)
+        finally:
+            provider.in_flight -= 1
+        if attempt.outcome is Outcome.ANSWERED:
+            return attempt
+        failed.append(attempt)
+        verdict = VERDICTS[attempt.outcome]
+        if attempt.status in PASSED_ON and not verdict.another_target:
+            raise ProviderRefused(attempt.status or 400, attempt.told or {"message": attempt.error})
+        if s.loop.time() >= ride.deadline:
+            break
+        if verdict.another_key and len(provider.heads) > 1 and provider.keys.awake(s.clock()):
+            queue.insert(0, choice)
+        elif not verdict.another_target:
+            break
+    if not failed:
+        raise unable or Overloaded("every provider of this model has as many requests under way as it may")
+    raise all_failed(failed)
+
+
+def _annotation(ride: Ride, attempt: Attempt) -> Any:
+    def annotate(usage: dict[str, Any]) -> bytes:
+        cost = ride.spent_nano_usd + cost_nano_usd(usage_of(usage), attempt.hold.price)
+        return orjson.dumps({"cost_usd": usd_text(cost), "provider": ride.provider, "model": ride.model})
+
+    return annotate
+
+
+def said(attempt: Attempt) -> str:
+    """Like "answered 503": what the next attempt's reason says of this one."""
+    if attempt.status is not None and attempt.outcome is not Outcome.BAD_ANSWER:
+        return f"answered {attempt.status}"
+    return attempt.outcome.value.replace("_", " ")
+
+
+def told(attempt: Attempt) -> dict[str, Any]:
+    """What a caller learns of an attempt."""
+    return {
+        "provider": attempt.choice.deployment.provider,
+        "model": attempt.choice.deployment.model,
+        "status": attempt.status,
+        "reason": attempt.outcome.value,
+        "message": attempt.error,
+    }
+
+
+def all_failed(failed: list[Attempt]) -> AttemptsFailed:
+    """All 429: a 429 with the smallest retry-after. Else 504 where the last one timed out, 502 otherwise."""
+    story = [told(attempt) for attempt in failed]
+    if all(attempt.outcome is Outcome.RATE_LIMITED for attempt in failed):
+        waits = [attempt.retry_after_s for attempt in failed if attempt.retry_after_s is not None]
+        return AllRateLimited("every provider of this model is rate limited", story, retry_after_s=min(waits, default=None))
+    last = failed[-1]
+    if last.timed_out:
+        return AttemptsTimedOut("no provider answered in time", story)
+    return AttemptsFailed(f"no provider answered: {last.choice.deployment.provider} {said(last)}", story)
+
+
+async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_under: bytes | None) -> None:
+    """Passes a stream on as it comes, to its end; then settles, keeps and closes."""
+    answer = attempt.answer
+    assert answer is not None
+    stream = answer.streamed
+    assert stream is not None
+    ride.first_content_us = int((answer.first_content_at - ride.started_at) * 1_000_000)
+    ride.begin_stream(attempt.choice.route, attempt.hold.amount_nano_usd)
+    if keep_under is not None:
+        answer.keep_copy()
+    provider = attempt.road.provider
+    provider.in_flight += 1
+    answer.relay_to(ride.connection)
+    try:
+        await answer.ended
+    except ClientGone:
+        answer.abort()
+        cancelled(s, ride, ask, attempt)
+        raise
+    except UpstreamError as error:
+        broken_off(s, ride, ask, attempt, error)
+        raise AttemptsFailed("the provider's stream broke off", [told(attempt)]) from error
+    finally:
+        provider.in_flight -= 1
+    if stream.usage is not None:
+        settle(s, ride, attempt, usage_of(stream.usage), EntryKind.ACTUAL)
+    else:
+        settle(s, ride, attempt, cancelled_usage(ask, stream.events), EntryKind.ESTIMATED)
+    ride.connection.end_stream(DONE)
+    if keep_under is not None:
+        events = answer.copied() + DONE
+        if events != DONE and unkept_stream_because(events) is None:
+            keep(s, keep_under, b"text/event-stream; charset=utf-8", events, attempt)
+    ride.close(200, None)
+
+
+def keep(s: Services, under: bytes, content_type: bytes, body: bytes, attempt: Attempt) -> None:
+    """Keeps a whole, right answer."""
+    deployment = attempt.choice.deployment
+    kept = Kept(content_type, body, deployment.model, deployment.provider, attempt.cost_nano_usd, tuple(attempt.usage))
+    s.exact.put(under, kept, s.clock(), s.exact_policy.ttl_s)
+
+
+def serve_kept(s: Services, ride: Ride, ask: ChatAsk, kept: Kept) -> None:
+    """Answers from the cache: costs nothing, and says what it saved."""
+    ride.cache, ride.model, ride.provider = "exact", kept.model, kept.provider
+    ride.route, ride.why = "pinned", "an equal request was answered before"
+    key = ride.key
+    assert key is not None
+    memo = Hold(
+        ride.request_id, 0, ride.at_us, key.id, key.team_id, key.user_id, ride.end_user, kept.provider, kept.model,
+        ride.model_asked, ride.tags, FREE, 0,
+    )  # fmt: skip
+    s.books.saving(memo, Usage(*kept.usage), kept.cost_nano_usd)
+    if ask.stream:
+        ride.stream = True
+        ride.begin_stream("", 0)
+        ride.connection.end_stream(_COST_TOLD.sub(_COST_NOTHING, kept.body))
+    else:
+        lines = b"%bcontent-length: %d\r\n" % (ride.answer_head(kept.content_type, 0), len(kept.body))
+        ride.connection.reply(lines, kept.body)
+    ride.close(200, None)
+

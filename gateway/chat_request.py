@@ -1,0 +1,159 @@
+"""Reads a chat completion's body once: what Turnpike needs of it, and nothing that the provider could judge better.
+
+Unknown fields are none of our business and survive; of known ones the JSON type is checked, so that nothing malformed reaches
+a provider. Raises `BadRequest`, naming the field.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from gateway.errors import BadRequest
+
+DEPTH_MAX: Final = 256
+CHOICES_MAX: Final = 128
+
+_NUMBER: Final = (int, float)
+_OBJECT_OR_STRING: Final = (dict, str)
+# The JSON types that OpenAI's specification gives; null always means absent.
+_TYPES: Final[Mapping[str, tuple[type | tuple[type, ...], str]]] = {
+    "model": (str, "a string"),
+    "messages": (list, "an array"),
+    "audio": (dict, "an object"),
+    "frequency_penalty": (_NUMBER, "a number"),
+    "function_call": (_OBJECT_OR_STRING, "a string or an object"),
+    "functions": (list, "an array"),
+    "logit_bias": (dict, "an object"),
+    "logprobs": (bool, "a boolean"),
+    "max_completion_tokens": (int, "an integer"),
+    "max_tokens": (int, "an integer"),
+    "metadata": (dict, "an object"),
+    "modalities": (list, "an array"),
+    "n": (int, "an integer"),
+    "parallel_tool_calls": (bool, "a boolean"),
+    "prediction": (dict, "an object"),
+    "presence_penalty": (_NUMBER, "a number"),
+    "prompt_cache_key": (str, "a string"),
+    "reasoning_effort": (str, "a string"),
+    "response_format": (dict, "an object"),
+    "safety_identifier": (str, "a string"),
+    "seed": (int, "an integer"),
+    "service_tier": (str, "a string"),
+    "stop": ((str, list), "a string or an array"),
+    "store": (bool, "a boolean"),
+    "stream": (bool, "a boolean"),
+    "stream_options": (dict, "an object"),
+    "temperature": (_NUMBER, "a number"),
+    "tool_choice": (_OBJECT_OR_STRING, "a string or an object"),
+    "tools": (list, "an array"),
+    "top_logprobs": (int, "an integer"),
+    "top_p": (_NUMBER, "a number"),
+    "user": (str, "a string"),
+    "verbosity": (str, "a string"),
+}
+
+
+@dataclass(slots=True)
+class ChatAsk:
+    """One chat request as it came (`body`) and as it reads (`fields`)."""
+
+    body: bytes
+    fields: dict[str, Any]
+    model: str
+    stream: bool
+    wants_usage: bool
+    output_tokens_max: int | None
+    choices: int
+
+    @property
+    def end_user(self) -> str | None:
+        """Who the caller says is asking, in either of OpenAI's fields."""
+        return self.fields.get("safety_identifier") or self.fields.get("user")
+
+
+def parse_chat(body: bytes) -> ChatAsk:
+    """Bytes to a request. Raises `BadRequest`."""
+    fields = parse_object(body)
+    for name, value in fields.items():
+        expected = _TYPES.get(name)
+        if expected is None or value is None:
+            continue
+        types, words = expected
+        # JSON's true is no number, although Python's True is an int.
+        if not isinstance(value, types) or (value is True or value is False) and types is not bool:
+            raise BadRequest(f"`{name}` must be {words}", param=name, code="invalid_type")
+    model = fields.get("model")
+    if not model:
+        raise BadRequest("`model` is required: name one of GET /v1/models", param="model", code="missing_required_parameter")
+    _check_messages(fields.get("messages"))
+    options = fields.get("stream_options")
+    choices = fields.get("n")
+    if choices is not None and not 1 <= choices <= CHOICES_MAX:
+        raise BadRequest(f"`n` must be from 1 to {CHOICES_MAX}", param="n", code="invalid_value")
+    limit = fields.get("max_completion_tokens")
+    if limit is None:
+        limit = fields.get("max_tokens")
+    if limit is not None and limit < 1:
+        name = "max_completion_tokens" if fields.get("max_completion_tokens") is not None else "max_tokens"
+        raise BadRequest(f"`{name}` must be at least 1", param=name, code="invalid_value")
+    return ChatAsk(
+        body, fields, model, bool(fields.get("stream")), bool(options and options.get("include_usage")), limit, choices or 1
+    )
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Bytes to a JSON object of bounded depth. Raises `BadRequest`."""
+    try:
+        fields = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(_why_unreadable(body, error), code="invalid_json") from error
+    if not isinstance(fields, dict):
+        raise BadRequest("the body must be a JSON object", code="invalid_json")
+    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and deeper_than(body, DEPTH_MAX):
+        raise BadRequest(f"the body is nested deeper than {DEPTH_MAX}", code="invalid_json")
+    return fields
+
+
+def _why_unreadable(body: bytes, error: orjson.JSONDecodeError) -> str:
+    if not body:
+        return "the body is empty: send a JSON object"
+    if "ecursion" in error.msg:
+        return f"the body is nested deeper than {DEPTH_MAX}"
+    if "UTF-8" in error.msg or "utf-8" in error.msg:
+        return "the body is not valid UTF-8"
+    return f"the body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})"
+
+
+def deeper_than(body: bytes, depth_max: int) -> bool:
+    """Whether a valid JSON text nests deeper. Works on the whole text at once: a walk over 50 MB would hold up everybody.
+
+    Escapes go, then all but quotes and brackets, then strings; what remains is peeled, one level of leaves at a time.
+    """
+    bare = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    bare = bare.translate(_ONE_BRACKET, _NOT_STRUCTURE)
+    pieces = bare.split(b'"')
+    bare = b"".join(pieces[::2])
+    for _ in range(depth_max):
+        if not bare:
+            return False
+        bare = bare.replace(b"[]", b"")
+    return bool(bare)
+
+
+_ONE_BRACKET: Final = bytes.maketrans(b"{}", b"[]")
+_NOT_STRUCTURE: Final = bytes(byte for byte in range(256) if byte not in b'[]{}"')
+
+
+def _check_messages(messages: object) -> None:
+    if messages is None:
+        raise BadRequest("`messages` is required", param="messages", code="missing_required_parameter")
+    if not messages:
+        raise BadRequest("`messages` must not be empty", param="messages", code="invalid_value")
+    for place, message in enumerate(messages):  # type: ignore[arg-type, var-annotated]  # a list: the table has checked it
+        if not isinstance(message, dict):
+            raise BadRequest(f"`messages[{place}]` must be an object", param=f"messages[{place}]", code="invalid_type")
+        if not isinstance(message.get("role"), str):
+            name = f"messages[{place}].role"
+            raise BadRequest(f"`{name}` must be a string", param=name, code="invalid_type")

@@ -1,0 +1,51 @@
+"""Turns a caller's body into a provider's by changing the few bytes that must change. Pure.
+
+A body is patched in place where that is provably right, else written anew from its parsed form.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from gateway.chat_request import ChatAsk
+
+_MODEL: Final = re.compile(rb'"model"\s*:\s*"[^"\\]*"')
+_USAGE_WANTED: Final = b',"stream_options":{"include_usage":true}}'
+
+
+def body_for(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, renamed: Mapping[str, str]) -> bytes:
+    """The body to send: `model` replaced (`model_json` is its JSON text), a stream's usage asked for, fields renamed."""
+    ask_usage = ask_usage and ask.stream and not ask.wants_usage
+    if renamed and any(name in ask.fields for name in renamed):
+        return _written_anew(ask.fields, model_json, ask_usage=ask_usage, renamed=renamed)
+    body = patched(ask.body, model_json)
+    if body is None or (ask_usage and "stream_options" in ask.fields):
+        return _written_anew(ask.fields, model_json, ask_usage=ask_usage, renamed=renamed)
+    return body.rstrip()[:-1] + _USAGE_WANTED if ask_usage else body
+
+
+def patched(body: bytes, model_json: bytes) -> bytes | None:
+    """The body with its model replaced, or None where the bytes do not prove which member is the model.
+
+    There is a top-level member `model` (parsing found it). Without `\\u00` no key is spelled in escapes, so it is spelled
+    `"model"`; where that stands exactly once, it is this one, and no second reading by another parser is possible.
+    """
+    if body.count(b'"model"') != 1 or b"\\u00" in body:
+        return None
+    match = _MODEL.search(body)
+    if match is None:
+        return None
+    return body[: match.start()] + b'"model":' + model_json + body[match.end() :]
+
+
+def _written_anew(
+    fields: Mapping[str, Any], model_json: bytes, *, ask_usage: bool, renamed: Mapping[str, str]
+) -> bytes:
+    new = {renamed.get(name, name): value for name, value in fields.items()}
+    new["model"] = orjson.Fragment(model_json)
+    if ask_usage:
+        options = new.get("stream_options")
+        new["stream_options"] = {**(options or {}), "include_usage": True}
+    return orjson.dumps(new)

@@ -1,0 +1,220 @@
+"""One request on its way through the gateway: what is known of it so far, and the only hands that answer its client."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+import orjson
+
+from billing.books import AttemptRow, RequestRow
+from billing.keys import Key
+from billing.money import usd_text
+from gateway.answer import Answer, AnswerTimedOut
+from gateway.errors import Rendered, error_object, render
+from gateway.services import Services
+from gateway.wire.clock import NEVER
+from gateway.wire.errand import Errand
+from gateway.wire.http1 import RequestHead
+from gateway.wire.server import ServerConnection
+from gateway.wire.sse import PING
+
+REASONS: Final = {
+    200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required",
+    403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
+    413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed", 422: "Unprocessable Content",
+    429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error", 502: "Bad Gateway",
+    503: "Service Unavailable", 504: "Gateway Timeout",
+}  # fmt: skip
+CLIENT_CLOSED: Final = 499  # nginx's number for a client that hung up; it stands in logs only
+
+T = TypeVar("T")
+
+
+class ClientGone(Exception):
+    """The client closed its connection."""
+
+
+def status_line(status: int) -> bytes:
+    """`HTTP/1.1 200 OK` with its line end."""
+    return f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}\r\n".encode()
+
+
+OK_LINE: Final = status_line(200)
+
+
+class Ride:
+    """One request. Its errand runs the life in `gateway.chat`; this holds the state that outlives each step."""
+
+    __slots__ = (
+        "_errand", "_s", "_sweep_on", "_waiting", "answer", "at_us", "attempts", "body", "cache", "calls", "connection", "deadline",
+        "end_user", "expires_at", "first_content_us", "head", "key", "model", "model_asked", "over", "provider",
+        "request_id", "route", "spent_nano_usd", "started_at", "stream", "stream_begun", "tags", "why",
+    )  # fmt: skip
+
+    def __init__(self, s: Services, connection: ServerConnection, head: RequestHead, body: bytes) -> None:
+        self._s = s
+        self.connection = connection
+        self.head = head
+        self.body = body
+        self.request_id = s.mint_id()
+        self.at_us = s.clock()
+        self.started_at = s.loop.time()
+        self.deadline = NEVER
+        self.expires_at = NEVER
+        self.key: Key | None = None
+        self.model_asked = ""
+        self.model: str | None = None
+        self.provider: str | None = None
+        self.route = ""
+        self.why = ""
+        self.cache = "miss"
+        self.stream = False
+        self.stream_begun = False
+        self.tags: tuple[str, ...] = ()
+        self.end_user: str | None = None
+        self.attempts: list[AttemptRow] = []
+        self.calls = 0
+        self.spent_nano_usd = 0
+        self.first_content_us: int | None = None
+        self.answer: Answer | None = None
+        self.over = False
+        self._waiting = False
+        self._sweep_on = False
+        self._errand: Errand | None = None
+
+    def start(self, life: Coroutine[Any, None, None]) -> None:
+        """Begins; returns at the first wait."""
+        self._s.gate.in_flight += 1
+        self._errand = Errand(life, self.failed)
+        self._errand.start()
+
+    # --- from the client's connection and the sweep ---
+
+    def client_gone(self) -> None:
+        if self._errand is not None and not self.over:
+            self._errand.throw(ClientGone("the client closed its connection"))
+
+    def pause_writing(self) -> None:
+        if self.answer is not None:
+            self.answer.pause()
+
+    def resume_writing(self) -> None:
+        if self.answer is not None:
+            self.answer.resume()
+
+    def expired(self, now: float) -> None:
+        if self._waiting and now >= self.deadline and self._errand is not None:
+            self.expires_at = NEVER
+            self._errand.throw(AnswerTimedOut("the request's time is over"))
+            return
+        if self.stream and not self.over:
+            last = max(self.started_at, self.answer.last_at if self.answer is not None else 0.0)
+            if now - last >= self._s.sse_keepalive_s:
+                self.begin_stream("", 0)
+                self.connection.stream(PING)
+                last = now
+            self.expires_at = last + self._s.sse_keepalive_s
+            if self._waiting:
+                self.expires_at = min(self.expires_at, self.deadline)
+        else:
+            self.expires_at = NEVER
+
+    def watch_stream(self) -> None:
+        """From now on silence is filled with pings."""
+        self.stream = True
+        self.expires_at = self.started_at + self._s.sse_keepalive_s
+        self._sweep_on = True
+        self._s.sweep.add(self)
+
+    async def wait(self, future: "asyncio.Future[T]") -> T:
+        """Awaits within the request's deadline. Raises `AnswerTimedOut`; what was awaited goes on by itself."""
+        self._waiting = True
+        if self.deadline < NEVER:
+            self.expires_at = min(self.expires_at, self.deadline)
+            self._sweep_on = True
+            self._s.sweep.add(self)
+        try:
+            return await future
+        finally:
+            self._waiting = False
+
+    # --- to the client ---
+
+    def answer_head(self, content_type: bytes, cost_nano_usd: int) -> bytes:
+        """The lines of a successful answer, without framing."""
+        return b"%bcontent-type: %b\r\nx-request-id: %b\r\nx-turnpike-model: %b\r\nx-turnpike-provider: %b\r\n" \
+            b"x-turnpike-cost-usd: %b\r\nx-turnpike-cache: %b\r\nx-turnpike-attempts: %d\r\nx-turnpike-route: %b\r\n" % (
+            OK_LINE, content_type, self.request_id.encode(), header_text(self.model or ""), header_text(self.provider or ""),
+            usd_text(cost_nano_usd).encode(), self.cache.encode(), self.calls, self.route.encode(),
+        )  # fmt: skip
+
+    def begin_stream(self, route: str, bound_nano_usd: int) -> None:
+        """Commits to a stream; what fails from now on is an event in it."""
+        if self.stream_begun:
+            return
+        self.stream_begun = True
+        self.route = route or self.route
+        lines = self.answer_head(b"text/event-stream; charset=utf-8", self.spent_nano_usd + bound_nano_usd)
+        self.connection.begin_stream(lines + b"cache-control: no-cache\r\n")
+
+    def failed(self, error: BaseException) -> None:
+        """The request ends in an error: told to the client, to the log and to the books."""
+        if self.over:
+            return
+        if isinstance(error, ClientGone):
+            self.close(CLIENT_CLOSED, "client_closed")
+            return
+        rendered = render(error, self.request_id)
+        if rendered.status >= 500 and rendered.code == "internal_error":
+            self._s.metrics.surprise(self.request_id, error)
+        if self.stream_begun:
+            _, told = error_object(error)
+            event = b"event: error\ndata: %b\n\n" % orjson.dumps({"error": told, "request_id": self.request_id})
+            self.connection.end_stream(event)
+        else:
+            self.connection.reply(error_head(rendered, self.request_id, self.calls), rendered.body)
+        self.close(rendered.status, rendered.code)
+
+    def close(self, status: int, error_code: str | None) -> None:
+        """The end of every request: the log row, the metrics, nothing more to wait for."""
+        self.over = True
+        s = self._s
+        s.gate.in_flight -= 1
+        if self._sweep_on:
+            s.sweep.discard(self)
+        key = self.key
+        row = RequestRow(
+            self.request_id, self.at_us, key.id if key else "", key.team_id if key else None, key.user_id if key else None,
+            self.model_asked, self.model, self.provider, self.route, self.why, self.cache, self.stream, status, error_code,
+            int((s.loop.time() - self.started_at) * 1_000_000), self.first_content_us, self.spent_nano_usd,
+            tuple(self.attempts), self.tags, self.end_user,
+        )  # fmt: skip
+        s.metrics.request(row)
+        s.books.request(row)
+
+    def attempted(self, row: AttemptRow) -> None:
+        """Notes one attempt."""
+        self.attempts.append(row)
+        self.spent_nano_usd += row.cost_nano_usd
+        self._s.metrics.attempt(row)
+
+
+def header_text(text: str) -> bytes:
+    """A value that cannot break out of its header line."""
+    if text.isascii() and text.isprintable():
+        return text.encode()
+    return text.encode("ascii", "backslashreplace").replace(b"\r", b"").replace(b"\n", b"")
+
+
+def error_head(rendered: Rendered, request_id: str, attempts: int | None = None) -> bytes:
+    """An error's head, up to its last header line."""
+    lines = [
+        status_line(rendered.status),
+        b"content-type: application/json\r\n",
+        b"content-length: %d\r\n" % len(rendered.body),
+        b"x-request-id: %b\r\n" % request_id.encode(),
+    ]
+    if attempts is not None:
+        lines.append(b"x-turnpike-attempts: %d\r\n" % attempts)
+    lines += [f"{name}: {value}\r\n".encode() for name, value in rendered.headers]
+    return b"".join(lines)

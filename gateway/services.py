@@ -1,0 +1,47 @@
+"""What a request is given: every object of the running gateway, built once by `gateway.app`, frozen."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from billing.books import Books
+from billing.keys import KeyRing
+from cache.exact import ExactCache
+from cache.policy import ExactPolicy
+from gateway.metrics import Metrics
+from gateway.roads import LocalRoads, Roads
+from gateway.wire.clock import Sweep
+from routing.health import Health
+
+
+@dataclass(slots=True)
+class Gate:
+    """Whether requests are let in: closed while draining; counts those under way."""
+
+    draining: bool = False
+    in_flight: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """`clock` gives UTC microseconds, `draw` a number in [0, 1), `mint_id` a request id; nothing else reads time or chance."""
+
+    loop: asyncio.AbstractEventLoop
+    sweep: Sweep
+    clock: Callable[[], int]
+    draw: Callable[[], float]
+    mint_id: Callable[[], str]
+    gate: Gate
+    requests_in_flight_max: int
+    keyring: KeyRing
+    books: Books
+    roads: Roads
+    local: LocalRoads
+    health: Health
+    exact: ExactCache
+    exact_policy: ExactPolicy
+    metrics: Metrics
+    response_body_bytes_max: int
+    sse_keepalive_s: float
+    drain_cancelled: bool
+    started_at_us: int

@@ -1,0 +1,150 @@
+"""Reads an OpenAI-shaped chat stream off the side while its bytes pass through. Pure: bytes in, bytes to relay out.
+
+Only whole events leave here, so a multi-byte character or a JSON text is never cut by us. Blocks without a word of interest
+(`usage`, `error`, `finish_reason`, `[DONE]`) pass unparsed: a byte search costs 0.1 µs, a JSON parse of each chunk 1 µs.
+A word inside a string cannot match: there its quotes are escaped.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+import orjson
+
+EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
+DONE: Final = b"data: [DONE]\n\n"
+PING: Final = b": ping\n\n"
+
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
+_NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+_LINE_END = re.compile(rb"\r\n|\n|\r")
+
+
+class StreamBroken(Exception):
+    """The provider's stream is not what it should be, or says itself that it failed."""
+
+
+def event_data(event: bytes) -> bytes:
+    """The joined `data:` lines of one event."""
+    parts = [line[5:].removeprefix(b" ") for line in _LINE_END.split(event) if line.startswith(b"data:")]
+    return b"\n".join(parts)
+
+
+def _has_content(choices: list[Any]) -> bool:
+    """Whether a chunk says anything beyond the role: DESIGN's "first content"."""
+    for choice in choices:
+        if not isinstance(choice, dict):
+            continue
+        if choice.get("finish_reason"):
+            return True
+        delta = choice.get("delta")
+        if isinstance(delta, dict) and any(value for key, value in delta.items() if key != "role"):
+            return True
+    return False
+
+
+class ChatStream:
+    """One stream's reader.
+
+    `hide_usage`: usage was asked for by us alone, so its chunk and its null field are taken out again.
+    `annotate`: gives the bytes of the `turnpike` object for the usage chunk of a client that did ask.
+    """
+
+    __slots__ = ("_annotate", "_hide_usage", "_pending", "content_seen", "done", "events", "finished", "usage")
+
+    def __init__(self, *, hide_usage: bool, annotate: Callable[[dict[str, Any]], bytes] | None) -> None:
+        self._hide_usage = hide_usage
+        self._annotate = annotate
+        self._pending = b""
+        self.content_seen = False
+        self.finished = False
+        self.done = False
+        self.usage: dict[str, Any] | None = None
+        self.events = 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Whole events to relay, without the closing `[DONE]`. Raises `StreamBroken`."""
+        if self._pending:
+            data = self._pending + data
+        end = data.rfind(b"\n\n") + 2
+        if end < 2 or data.find(b"\r", end) >= 0:
+            end = _last_event_end(data)
+        if end != len(data):
+            self._pending = data[end:]
+            if len(self._pending) > EVENT_BYTES_MAX:
+                raise StreamBroken(f"an event exceeds {EVENT_BYTES_MAX} bytes")
+            data = data[:end]
+        elif self._pending:
+            self._pending = b""
+        if not data:
+            return b""
+        self.events += data.count(b"\ndata:") + data.startswith(b"data:")
+        if self.content_seen and not self.done:
+            if b'"usage"' in data:
+                if self._hide_usage:
+                    data = data.replace(b',"usage":null', b"")
+                plain = data.count(b'"usage"') == data.count(b'"usage":null')
+            else:
+                plain = True
+            if plain and b'"error"' not in data and b"[DONE]" not in data:
+                if not self.finished and _FINISH.search(data):
+                    self.finished = True
+                return data
+        return self._by_event(data)
+
+    def _by_event(self, data: bytes) -> bytes:
+        kept: list[bytes] = []
+        at = 0
+        for match in _EVENT_END.finditer(data):
+            event = data[at : match.end()]
+            at = match.end()
+            if self.done:
+                break
+            kept.append(self._event(event))
+        return b"".join(kept)
+
+    def _event(self, event: bytes) -> bytes:
+        data = event_data(event)
+        if not data:
+            return event
+        if data == b"[DONE]":
+            self.done = True
+            return b""
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError as error:
+            raise StreamBroken("a chunk of the provider's stream is not JSON") from error
+        if not isinstance(chunk, dict):
+            raise StreamBroken("a chunk of the provider's stream is not an object")
+        if chunk.get("error"):
+            raise StreamBroken(_error_text(chunk["error"]))
+        choices = chunk.get("choices")
+        choices = choices if isinstance(choices, list) else []
+        self.content_seen = self.content_seen or _has_content(choices)
+        finishes = any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices)
+        self.finished = self.finished or finishes
+        usage = chunk.get("usage")
+        if isinstance(usage, dict):
+            self.usage = usage
+            if self._hide_usage and not choices:
+                return b""
+            if self._annotate is not None and (finishes or not choices):
+                brace = event.rindex(b"}")
+                return event[:brace] + b',"turnpike":' + self._annotate(usage) + event[brace:]
+        elif self._hide_usage and "usage" in chunk:
+            return _NULL_USAGE.sub(b"", event, count=1)
+        return event
+
+
+def _last_event_end(data: bytes) -> int:
+    end = 0
+    for match in _EVENT_END.finditer(data):
+        end = match.end()
+    return end
+
+
+def _error_text(error: object) -> str:
+    if isinstance(error, dict) and isinstance(error.get("message"), str):
+        return str(error["message"])
+    return error if isinstance(error, str) else "the provider reported an error in its stream"

@@ -1,0 +1,1 @@
+"""One file per provider, data only; `registry` gathers them."""

@@ -1,1 +1,1 @@
-"""Settings from a file, the environment and secrets' files, checked whole before anything starts; nothing is guessed and no secret is shown."""
+"""Settings from a file, the environment and secrets' files, checked whole before anything starts; secrets stay hidden."""

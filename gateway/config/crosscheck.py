@@ -63,15 +63,22 @@ def _deployment(
 ) -> Iterator[Finding]:
     if provider == LOCAL:
         if model not in settings.local.models:
-            yield (*here, "model"), f'names no local model; add local.models.{model}, or: {_near(model, settings.local.models)}'
+            yield (
+                (*here, "model"),
+                f"names no local model; add local.models.{model}, or: {_near(model, settings.local.models)}",
+            )
     elif provider not in settings.providers:
         variable = known_providers.get(provider)
         if variable and not settings.providers:
-            yield (*here, "provider"), f"names {provider}, for which there is no key; set {variable} or add providers.{provider}"
+            yield (
+                (*here, "provider"),
+                f"names {provider}, for which there is no key; set {variable} or add providers.{provider}",
+            )
         elif provider in known_providers:
             yield (*here, "provider"), f"names {provider}, which is not under providers; add providers.{provider}"
         else:
-            yield (*here, "provider"), f'names an unknown provider; add providers.{provider}, or: {_near(provider, [*settings.providers, LOCAL])}'
+            hint = _near(provider, [*settings.providers, LOCAL])
+            yield (*here, "provider"), f"names an unknown provider; add providers.{provider}, or: {hint}"
 
 
 def _fallbacks(settings: Settings) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""YAML text to a plain tree that remembers its lines; numbers keep their digits, and hostile text is refused, never run."""
+"""YAML text to a plain tree that remembers its lines; numbers keep their digits, hostile text is refused."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ for _name, _pattern, _first in (
     ("float", r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)", list("-+.")),
     ("merge", r"<<", ["<"]),
 ):
-    ConfigLoader.add_implicit_resolver(_TAG + _name, re.compile(rf"^(?:{_pattern})$"), _first)  # type: ignore[no-untyped-call]
+    ConfigLoader.add_implicit_resolver(_TAG + _name, re.compile(rf"^(?:{_pattern})$"), _first)
 
 
 @dataclass(slots=True)
@@ -73,22 +73,28 @@ def parse(text: str, source: str, folder: Path | None = None) -> Document:
     if value is None:
         return Document({}, places)
     if not isinstance(value, dict):
-        raise ConfigError([Problem(Place(source, 1), (), "the file must hold keys and values, such as `server: {port: 8787}`")])
+        raise ConfigError(
+            [Problem(Place(source, 1), (), "the file must hold keys and values, such as `server: {port: 8787}`")]
+        )
     return Document(value, places)
 
 
 def parse_value(text: str, place: Place) -> tuple[object, dict[KeyPath, Place]]:
     """One YAML value and the places of everything in it. Raises ConfigError and nothing else."""
     if len(text) > TEXT_BYTES_MAX:
-        raise ConfigError([Problem(place, (), f"is longer than {TEXT_BYTES_MAX} characters; a configuration is a short file")])
+        raise ConfigError(
+            [Problem(place, (), f"is longer than {TEXT_BYTES_MAX} characters; a configuration is a short file")]
+        )
     try:
         loader = ConfigLoader(text)
-        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        node = loader.get_single_node()
     except yaml.YAMLError as error:
         raise ConfigError([Problem(_at(place, getattr(error, "problem_mark", None)), (), _words(error))]) from None
     except (ValueError, OverflowError):
         # PyYAML turns `"\UFFFFFFFF"` and a version of a million digits over to chr() and int().
-        raise ConfigError([Problem(place, (), "is not valid YAML: an escape or a number in it stands for nothing")]) from None
+        raise ConfigError(
+            [Problem(place, (), "is not valid YAML: an escape or a number in it stands for nothing")]
+        ) from None
     if node is None:
         return None, {(): place}
     walk = _Walk(place)
@@ -106,7 +112,7 @@ class _Walk:
     def count(self, node: yaml.Node, path: KeyPath) -> None:
         self.nodes += 1
         if self.nodes > NODES_MAX or len(path) > DEPTH_MAX:
-            self.refuse(node, path, "repeats itself too often through aliases; write it out")
+            self.refuse(node, path[:2], "repeats itself too often through aliases; write it out")
 
     def value(self, node: yaml.Node, path: KeyPath, key_node: yaml.Node | None = None) -> object:
         self.count(node, path)
@@ -176,7 +182,7 @@ class _Walk:
 
     def text(self, node: yaml.ScalarNode, path: KeyPath) -> str:
         text: str = node.value
-        if "\0" in text or not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
             self.refuse(node, path, "holds a character that no file, URL or header may hold")
         return text
 

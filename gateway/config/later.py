@@ -1,4 +1,4 @@
-"""Keys that are promised and that nothing reads yet: accepted at their default, refused by name otherwise, so that no wish is silently dropped."""
+"""Keys that nothing reads yet: accepted at their default, else refused by name, so that no wish is silently dropped."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ class Choices:
 
 VALUES: Final[Mapping[Pattern, Choices]] = {
     ("server", "workers"): Choices((1,), tuple(range(2, 1025))),
-    ("providers", "*", "dialect"): Choices(("openai",), ("anthropic", "gemini", "azure", "bedrock", "vertex", "litellm")),
+    ("providers", "*", "dialect"): Choices(
+        ("openai",), ("anthropic", "gemini", "azure", "bedrock", "vertex", "litellm")
+    ),
     ("billing", "journal_sync"): Choices(("os",), ("group", "always")),
     ("billing", "unknown_outcome"): Choices(("charge_hold",), ("charge_input",)),
 }
@@ -78,14 +80,16 @@ POLICY_KEYS: Final = ("route", "candidates", "quality_floor")
 
 def set_aside(document: Document) -> Iterator[Problem]:
     """Takes what nothing reads yet out of the tree, and tells of each wish that would have gone unheard."""
-    yield from _walk(document, document.tree, (), ())
+    yield from _walk(document, document.tree, ())
 
 
 def known_later(pattern: Pattern) -> frozenset[str]:
     """Names that may stand in this place, although the schema does not know them."""
     depth = len(pattern)
     names = [*KEYS, *SECTIONS]
-    return frozenset(name[depth] for name in names if len(name) > depth and name[:depth] == pattern and name[depth] != "*")
+    return frozenset(
+        name[depth] for name in names if len(name) > depth and name[:depth] == pattern and name[depth] != "*"
+    )
 
 
 def as_pattern(path: KeyPath) -> Pattern:
@@ -97,7 +101,7 @@ def as_pattern(path: KeyPath) -> Pattern:
     return tuple(parts)
 
 
-def _walk(document: Document, tree: dict[str, object], path: KeyPath, pattern: Pattern) -> Iterator[Problem]:
+def _walk(document: Document, tree: dict[str, object], path: KeyPath) -> Iterator[Problem]:
     for key, value in list(tree.items()):
         here = (*path, key)
         name = as_pattern(here)
@@ -109,25 +113,27 @@ def _walk(document: Document, tree: dict[str, object], path: KeyPath, pattern: P
             yield from _section(document, value, here, name)
             del tree[key]
         elif name[:1] == ("models",):
-            yield from _policy(document, tree, here, value)
+            yield from _policy(document, here, value)
         elif _promised(name, value):
             yield document.problem(here, f"is not supported yet, except as {_default_text(name)}")
             del tree[key]
         elif isinstance(value, dict):
-            yield from _walk(document, value, here, name)
+            yield from _walk(document, value, here)
 
 
 def _section(document: Document, value: object, path: KeyPath, name: Pattern) -> Iterator[Problem]:
     if isinstance(value, dict):
-        yield from _walk(document, value, path, name)
+        yield from _walk(document, value, path)
         for key in value:
             yield document.problem((*path, key), f"is unknown; {nearest(key, known_later(name))}")
     elif value is not None:
         yield document.problem(path, "is not supported yet; remove it")
 
 
-def _policy(document: Document, tree: dict[str, object], path: KeyPath, pools: object) -> Iterator[Problem]:
-    for name, value in list(pools.items()) if isinstance(pools, dict) else ():
+def _policy(document: Document, path: KeyPath, pools: object) -> Iterator[Problem]:
+    if not isinstance(pools, dict):
+        return
+    for name, value in list(pools.items()):
         wish = next((key for key in POLICY_KEYS if isinstance(value, dict) and key in value), None)
         if wish:
             yield document.problem((*path, name, wish), "is not supported yet; write a list of deployments")

@@ -1,4 +1,4 @@
-"""The one way to settings: file, then environment, then secrets, then checks. It answers with frozen settings or with every problem at once."""
+"""File, then environment, then secrets, then checks: the answer is frozen settings, or every problem at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def load(
 ) -> Settings:
     """Settings from a file, if there is one, and the environment.
 
-    `known_providers` says which providers need no base_url, and which variable usually holds each one's key (None: no key).
+    `known_providers` names those that need no base_url, and the variable that usually holds each one's key, if any.
     """
     return read(_text(path) if path else "", str(path) if path else "", environ, known_providers)
 
@@ -35,7 +35,7 @@ def load(
 def read(
     text: str, source: str, environ: Mapping[str, str], known_providers: Mapping[str, str | None] = NOTHING_KNOWN
 ) -> Settings:
-    """As `load`, from the text of a file; `source` is the file's name, and relative paths in it start from its folder."""
+    """As `load`, from the text of a file named `source`; relative paths in it start from that file's folder."""
     document = parse(text, source, Path(source).absolute().parent if source else None)
     problems = [*lay_over(document, environ), *set_aside(document), *fill_admin_key(document, environ)]
     problems += resolve(document, environ)
@@ -46,11 +46,16 @@ def read(
     except ConfigError as error:
         problems += error.problems
     if problems:
-        raise ConfigError(problems)
+        raise ConfigError(sorted(problems, key=_line))
     problems += [document.problem(where, message) for where, message in findings(settings, known_providers)]
     if problems:
         raise ConfigError(problems)
     return settings
+
+
+def _line(problem: Problem) -> int:
+    """Problems are read from the top of the file down, those of variables first."""
+    return problem.place.line or 0 if problem.place else 0
 
 
 def _text(path: Path) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gateway.config.document import Document
 
 PREFIX: Final = "TURNPIKE_"
-# Not configuration: secrets with a name of their own, tests' switches, and what Kubernetes sets for a service named "turnpike".
+# Not configuration: secrets with a name of their own, tests' switches, and what Kubernetes sets for a service.
 _FOREIGN: Final = re.compile(
     r"TURNPIKE_(?:(?:ADMIN|SECRET)_KEY(?:_FILE)?|TEST_.*|SERVICE_(?:HOST|PORT)(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP)(?:_.*)?)?)"
 )
@@ -40,7 +40,7 @@ def lay_over(document: Document, environ: Mapping[str, str]) -> Iterator[Problem
 
 
 def _read(text: str, place: Place) -> tuple[object, dict[KeyPath, Place]]:
-    """YAML where it begins like a list, a mapping or a quoted text; else the text as it stands, so that no secret is bent.
+    """YAML where it begins like a list, a mapping or a quoted text; else the text as it stands, as a secret must.
 
     Numbers and booleans may stay text here: the schema reads them, digits unharmed.
     """
@@ -56,13 +56,15 @@ def _write(document: Document, segments: list[str], value: object, places: Mappi
     for at, segment in enumerate(segments):
         key = _key(node, segment)
         if key is None:
-            raise ConfigError([Problem(own, path, f'holds no "{segment.lower()}"; a list\'s entries are numbered from 0')])
+            raise ConfigError(
+                [Problem(own, path, f'holds no "{segment.lower()}"; a list\'s entries are numbered from 0')]
+            )
         path = (*path, key)
         if at == len(segments) - 1:
             node[key] = value  # type: ignore[index]
             break
         if isinstance(node, dict) and node.get(key) is None:
-            node[key] = {}  # type: ignore[index]
+            node[key] = {}
             document.places[path] = own
         node = node[key]  # type: ignore[index]
         if not isinstance(node, dict | list):

@@ -1,4 +1,4 @@
-"""`env:NAME`, `os.environ/NAME`, `file:PATH` and NAME_FILE: where a value stands for another one. A missing one is named, never guessed."""
+"""`env:NAME`, `os.environ/NAME`, `file:PATH` and NAME_FILE: values that stand elsewhere. A missing one is named."""
 
 from __future__ import annotations
 

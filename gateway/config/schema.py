@@ -1,8 +1,9 @@
-"""Every key that Turnpike reads, with its default and what it means; nothing that fits these models is refused later."""
+"""Every key that Turnpike reads, its default and its meaning; what a field cannot mean, its type refuses."""
 
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -62,7 +63,9 @@ class ServerSection(Section):
     """A stream that is silent for this long gets a `: ping` comment."""
     drain_delay_s: Annotated[float, BeforeValidator(values.no_bool), Field(ge=0, le=86_400, allow_inf_nan=False)] = 5
     """After SIGTERM: not ready, but still accepting, so that a load balancer notices."""
-    drain_seconds_max: Annotated[float, BeforeValidator(values.no_bool), Field(ge=0, le=86_400, allow_inf_nan=False)] = 60
+    drain_seconds_max: Annotated[
+        float, BeforeValidator(values.no_bool), Field(ge=0, le=86_400, allow_inf_nan=False)
+    ] = 60
     """After that: how long requests in flight may take to end."""
 
 
@@ -87,7 +90,7 @@ class StateSection(Section):
 
 class AuthSection(Section):
     admin_key: Secret | None = None
-    """The key of `/admin`. Without it TURNPIKE_ADMIN_KEY is read; without that one is generated into the state directory."""
+    """The key of `/admin`. Else TURNPIKE_ADMIN_KEY; else one is generated into the state directory."""
 
 
 class ApiKey(Section):
@@ -117,9 +120,13 @@ class ProviderRow(Section):
     """The credential, best as `env:NAME` or `file:PATH`. A known provider without one takes its usual variable."""
     api_keys: tuple[ApiKey, ...] = Field(default=(), max_length=1000)
     """Several credentials with weights, instead of `api_key`."""
-    headers: dict[str, Annotated[str, BeforeValidator(values.printable)]] = Field(default_factory=dict, repr=False, max_length=100)
+    headers: dict[str, Annotated[str, BeforeValidator(values.printable)]] = Field(
+        default_factory=dict, repr=False, max_length=100
+    )
     """Sent with each request."""
-    forward_headers: tuple[Annotated[str, BeforeValidator(values.client_header_name)], ...] = Field(default=(), max_length=100)
+    forward_headers: tuple[Annotated[str, BeforeValidator(values.client_header_name)], ...] = Field(
+        default=(), max_length=100
+    )
     """Names of a client's headers that are let through."""
     timeouts: TimeoutsSection = TimeoutsSection()
     """How long to wait for what."""
@@ -150,7 +157,9 @@ class LocalModelRow(Section):
     """What the executable is told to serve: a name on a hub, or a folder."""
     replicas: Annotated[Count, Field(ge=1, le=64)] = 1
     """Processes that serve it."""
-    args: Annotated[dict[str, str | int | bool | tuple[str, ...] | None], BeforeValidator(values.args_as_words)] = Field(default_factory=dict)
+    args: Annotated[dict[str, str | int | bool | tuple[str, ...] | None], BeforeValidator(values.args_as_words)] = (
+        Field(default_factory=dict)
+    )
     """Flags for the executable, without their dashes. A mapping is passed as JSON, `true` as a bare flag."""
     start: Literal["on_demand", "eager"] = "on_demand"
     """With the first request, or with the gateway."""
@@ -197,7 +206,7 @@ class PriceRow(Section):
     @model_validator(mode="after")
     def _tiers_ascend(self) -> PriceRow:
         starts = [tier.above_input_tokens for tier in self.tiers]
-        if any(low >= high for low, high in zip(starts, starts[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(starts)):
             raise ValueError("has tiers out of order; sort them by above_input_tokens, each once")
         return self
 

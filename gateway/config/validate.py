@@ -52,7 +52,7 @@ MESSAGES: Final[Mapping[str, str]] = {
 
 
 def validate(document: Document, known_bad: frozenset[KeyPath]) -> Settings:
-    """The settings, or all that is wrong with them. What `known_bad` names was reported before and is not reported again."""
+    """The settings, or all that is wrong with them, less what `known_bad` names: that was reported before."""
     try:
         return Settings.model_validate(document.tree)
     except ValidationError as error:
@@ -71,7 +71,7 @@ def _problems(document: Document, found: list[ErrorDetails], known_bad: frozense
 
 
 def _path(document: Document, loc: tuple[str | int, ...]) -> KeyPath:
-    """The written key: pydantic adds marks of its own (`[key]`, a union's branch), and `api_key` was folded into a list."""
+    """The written key: pydantic adds marks of its own (`[key]`, a union's branch), and `api_key` becomes a list."""
     path: KeyPath = ()
     node: object = document.tree
     for part in loc:

@@ -11,11 +11,25 @@ from urllib.parse import urlsplit
 TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # Headers that frame a message or belong to one connection: whoever sets them can smuggle a request.
 FRAMING_HEADERS: Final = frozenset(
-    "connection content-length expect host keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer "
-    "transfer-encoding upgrade content-encoding accept-encoding".split()
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
 )
 # A client's credential is for Turnpike; a provider has no business with it.
-CLIENT_CREDENTIALS: Final = frozenset("authorization api-key cookie x-api-key x-goog-api-key".split())
+CLIENT_CREDENTIALS: Final = frozenset({"authorization", "api-key", "cookie", "x-api-key", "x-goog-api-key"})
 
 
 def no_bool(value: object) -> object:
@@ -33,7 +47,7 @@ def printable(value: object) -> object:
 
 
 def base_url(value: object) -> object:
-    """An http(s) address without its last slash. A credential has a key of its own, where it is kept out of messages."""
+    """An http(s) address without its last slash. A credential has a key of its own, which messages leave out."""
     if not isinstance(value, str):
         return value
     printable(value)
@@ -93,7 +107,7 @@ def exact_nano(value: object) -> object:
 
 
 def _exact(value: object, decimals_max: int) -> object:
-    """An amount with no digit that the books could not keep. Decimals come from the text, so nothing was rounded before."""
+    """An amount with no digit that the books could not keep. A Decimal comes from the text, unrounded."""
     if isinstance(value, bool | float):
         raise ValueError("must be an amount in USD, such as 0.60")  # noqa: TRY004
     if isinstance(value, str):
@@ -119,5 +133,7 @@ def _word(item: object) -> object:
         case dict():
             return json.dumps(item, separators=(",", ":"), default=float)
         case list():
-            return tuple(json.dumps(part, default=float) if isinstance(part, dict | list) else str(part) for part in item)
+            return tuple(
+                json.dumps(part, default=float) if isinstance(part, dict | list) else str(part) for part in item
+            )
     return item

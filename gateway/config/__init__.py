@@ -1,1 +1,1 @@
-"""Settings from a file, the environment and secrets' files, checked whole before anything starts; secrets stay hidden."""
+"""Settings from a file, the environment and files of secrets, checked whole before anything starts."""

@@ -31,9 +31,9 @@ def _fit(node: Any) -> Any:
 
 def _value(item: dict[str, Any]) -> dict[str, Any]:
     """One key: what its type allows, nothing at all (its default), or a reference."""
+    if "$ref" in item:
+        return {"description": item.get("description", ""), "anyOf": [{"$ref": item["$ref"]}, {"type": "null"}]}
     outside = {key: value for key, value in item.items() if key in {"description", "default", "title"}}
     inside = {key: value for key, value in item.items() if key not in outside}
-    choices = inside.pop("anyOf", None) or [inside]
-    if "$ref" not in inside and all(choice.get("type") != "null" for choice in choices):
-        choices = [*choices, {"type": "null"}]
-    return outside | {"anyOf": [*choices, REFERENCE]}
+    choices = [choice for choice in inside.pop("anyOf", [inside]) if choice != {"type": "null"}]
+    return outside | {"anyOf": [*choices, {"type": "null"}, REFERENCE]}

@@ -41,15 +41,12 @@ def read(
     problems += resolve(document, environ)
     problems += _usual_keys(document, environ, known_providers)
     _settle_paths(document, environ)
-    try:
-        settings = validate(document, frozenset(problem.path for problem in problems if problem.path))
-    except ConfigError as error:
-        problems += error.problems
+    settings, wrong = validate(document, frozenset(problem.path for problem in problems if problem.path))
+    problems += wrong
+    if not problems:
+        problems += [document.problem(where, message) for where, message in findings(settings, known_providers)]
     if problems:
         raise ConfigError(sorted(problems, key=_line))
-    problems += [document.problem(where, message) for where, message in findings(settings, known_providers)]
-    if problems:
-        raise ConfigError(problems)
     return settings
 
 

@@ -19,7 +19,7 @@ Count = Annotated[int, BeforeValidator(values.no_bool)]
 Seconds = Annotated[float, BeforeValidator(values.no_bool), Field(gt=0, le=31_536_000, allow_inf_nan=False)]
 Bytes = Annotated[int, BeforeValidator(values.no_bool), Field(gt=0, le=COUNT_MAX)]
 UsdPerMillion = Annotated[Decimal, Field(ge=0, le=USD_MAX), BeforeValidator(values.exact_pico)]
-Secret = Annotated[SecretStr, Field(min_length=1), BeforeValidator(values.printable)]
+Secret = Annotated[SecretStr, BeforeValidator(values.secret)]
 Name = Annotated[str, Field(min_length=1, max_length=256), BeforeValidator(values.printable)]
 
 

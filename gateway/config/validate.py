@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Union, get_args, get_or
 from pydantic import BaseModel, ValidationError
 
 from gateway.config.later import as_pattern, known_later
-from gateway.config.problems import ConfigError, KeyPath, Problem, nearest
+from gateway.config.problems import KeyPath, Problem, nearest
 from gateway.config.schema import Settings
 
 if TYPE_CHECKING:
@@ -51,13 +51,12 @@ MESSAGES: Final[Mapping[str, str]] = {
 }
 
 
-def validate(document: Document, known_bad: frozenset[KeyPath]) -> Settings:
-    """The settings, or all that is wrong with them, less what `known_bad` names: that was reported before."""
+def validate(document: Document, known_bad: frozenset[KeyPath]) -> tuple[Settings, list[Problem]]:
+    """The settings, or the defaults and all that is wrong, less what `known_bad` names: that was reported before."""
     try:
-        return Settings.model_validate(document.tree)
+        return Settings.model_validate(document.tree), []
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
-    raise ConfigError(_problems(document, found, known_bad))
+        return Settings(), _problems(document, error.errors(include_url=False, include_input=False), known_bad)
 
 
 def _problems(document: Document, found: list[ErrorDetails], known_bad: frozenset[KeyPath]) -> list[Problem]:

@@ -46,6 +46,15 @@ def printable(value: object) -> object:
     return value
 
 
+def secret(value: object) -> object:
+    """A credential as a header can carry it."""
+    if value == "":
+        raise ValueError("must not be empty")
+    if isinstance(value, str) and not value.isascii():
+        raise ValueError("holds a character that no header can carry; copy the credential again")
+    return printable(value)
+
+
 def base_url(value: object) -> object:
     """An http(s) address without its last slash. A credential has a key of its own, which messages leave out."""
     if not isinstance(value, str):

@@ -12,6 +12,7 @@ from gateway import echo
 from gateway.answer import Answer, AnswerTimedOut
 from gateway.caller import Facts
 from gateway.chat_request import ChatAsk
+from gateway.providers.registry import FITS, fit
 from gateway.redact import scrub
 from gateway.rewrite import body_for
 from gateway.ride import ClientGone, Ride
@@ -155,7 +156,8 @@ async def _send(
 
 def _request(ask: ChatAsk, facts: Facts, road: Road, start: bytes) -> bytes:
     provider = road.provider
-    body = body_for(ask, road.model_json, ask_usage=provider.stream_usage, renamed=provider.renamed)
+    fitted = FITS if provider.plain else fit(provider.row, ask.fields)
+    body = body_for(ask, road.model_json, ask_usage=provider.row.stream_usage, fit=fitted)
     extra = facts.forwarded
     if provider.forward_headers:
         extra += b"".join(b"%b: %b\r\n" % pair for pair in facts.headers if pair[0] in provider.forward_headers)

@@ -30,6 +30,7 @@ from gateway.errors import (
     Overloaded,
     ProviderRefused,
 )
+from gateway.providers.registry import fit
 from gateway.ride import ClientGone, Ride
 from gateway.roads import Named
 from gateway.services import Services
@@ -144,20 +145,17 @@ async def attempts(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choices:
         choice = queue.pop(0)
         road = s.roads.roads[choice.deployment.id]
         provider = road.provider
-        if provider.unsupported:
-            refused = sorted(provider.unsupported & ask.fields.keys())
-            if refused:
-                unable = unable or BadRequest(
-                    f"{provider.name} does not take `{refused[0]}`", param=refused[0], code="unsupported_parameter"
-                )
-                continue
+        refused = None if provider.plain else fit(provider.row, ask.fields).refused
+        if refused is not None:
+            unable = BadRequest(f"{provider.name} does not take `{refused}`", param=refused, code="unsupported_parameter")
+            continue
         if provider.concurrency_max is not None and provider.in_flight >= provider.concurrency_max:
             continue
         why = after_failure(choice, failed[-1].choice.deployment, said(failed[-1])) if failed else choice.why
         attempt = open_attempt(s, ride, ask, choice, why)
         stream = None
         if ask.stream:
-            hide = provider.stream_usage and not ask.wants_usage
+            hide = provider.row.stream_usage and not ask.wants_usage
             stream = ChatStream(hide_usage=hide, annotate=_annotation(ride, attempt) if ask.wants_usage else None)
         ride.calls = attempt.hold.attempt
         ride.model, ride.provider = choice.deployment.model, provider.name

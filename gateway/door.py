@@ -44,6 +44,7 @@ class FrontDoor:
     ) -> None:
         self.limits = limits
         self.connections: set[ServerConnection] = set()
+        self.closing = False
         self._s = services
         self._missing = missing
         self._admin = admin

@@ -10,19 +10,20 @@ from typing import Any, Final
 import orjson
 
 from gateway.chat_request import ChatAsk
+from gateway.providers.registry import FITS, Fit
 
 _MODEL: Final = re.compile(rb'"model"\s*:\s*"[^"\\]*"')
 _USAGE_WANTED: Final = b',"stream_options":{"include_usage":true}}'
 
 
-def body_for(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, renamed: Mapping[str, str]) -> bytes:
-    """The body to send: `model` replaced (`model_json` is its JSON text), a stream's usage asked for, fields renamed."""
+def body_for(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, fit: Fit) -> bytes:
+    """The body to send: `model` replaced (`model_json` is its JSON text), a stream's usage asked for, fields fitted."""
     ask_usage = ask_usage and ask.stream and not ask.wants_usage
-    if renamed and any(name in ask.fields for name in renamed):
-        return _written_anew(ask.fields, model_json, ask_usage=ask_usage, renamed=renamed)
+    if fit is not FITS:
+        return _written_anew(ask.fields, model_json, ask_usage=ask_usage, fit=fit)
     body = patched(ask.body, model_json)
     if body is None or (ask_usage and "stream_options" in ask.fields):
-        return _written_anew(ask.fields, model_json, ask_usage=ask_usage, renamed=renamed)
+        return _written_anew(ask.fields, model_json, ask_usage=ask_usage, fit=fit)
     return body.rstrip()[:-1] + _USAGE_WANTED if ask_usage else body
 
 
@@ -40,12 +41,10 @@ def patched(body: bytes, model_json: bytes) -> bytes | None:
     return body[: match.start()] + b'"model":' + model_json + body[match.end() :]
 
 
-def _written_anew(
-    fields: Mapping[str, Any], model_json: bytes, *, ask_usage: bool, renamed: Mapping[str, str]
-) -> bytes:
-    new = {renamed.get(name, name): value for name, value in fields.items()}
+def _written_anew(fields: Mapping[str, Any], model_json: bytes, *, ask_usage: bool, fit: Fit) -> bytes:
+    renamed = dict(fit.renamed)
+    new = {renamed.get(name, name): value for name, value in fields.items() if name not in fit.dropped}
     new["model"] = orjson.Fragment(model_json)
     if ask_usage:
-        options = new.get("stream_options")
-        new["stream_options"] = {**(options or {}), "include_usage": True}
+        new["stream_options"] = {**(new.get("stream_options") or {}), "include_usage": True}
     return orjson.dumps(new)

@@ -15,6 +15,8 @@ from billing.price import FREE, Price
 from billing.price_table import Listing, PriceTable
 from gateway.caller import NOT_FORWARDABLE
 from gateway.wire.upstream import Origin, Pool as Connections
+from gateway.providers.registry import provider_of
+from gateway.providers.row import ProviderDefaults
 from local_backend.supervisor import Address
 from routing.credentials import KeySet
 from routing.deployments import Deployment, Pool
@@ -47,16 +49,15 @@ class LocalEngines(Protocol):
 
 @dataclass(slots=True)
 class Provider:
-    """One row of `providers`, ready for use. `in_flight` counts attempts under way."""
+    """One row of `providers`, ready for use. `plain`: it takes every field as it comes. `in_flight` counts attempts."""
 
     name: str
     connections: Connections | None
     heads: tuple[bytes, ...]
     keys: KeySet
     timeouts: Timeouts
-    stream_usage: bool
-    unsupported: frozenset[str]
-    renamed: Mapping[str, str]
+    row: ProviderDefaults
+    plain: bool
     forward_headers: frozenset[bytes]
     secrets: tuple[str, ...]
     concurrency_max: int | None
@@ -119,7 +120,6 @@ class Roads:
     pools: dict[str, Pool]
     fallbacks: Mapping[str, tuple[str, ...]]
     table: PriceTable
-    bare_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     local_models: frozenset[str] = frozenset()
     _named: "OrderedDict[str, Named | None]" = field(default_factory=OrderedDict)
 
@@ -159,18 +159,12 @@ class Roads:
         provider, model = name[:cut], name[cut + 1 :]
         if cut < 0 or provider not in self.providers:
             model = name
-            provider = self._provider_of(name) or ""
+            provider = provider_of(name, self.providers) or ""
         if not model or provider not in self.providers:
             return None
         if (provider == LOCAL and model not in self.local_models) or (provider == DEMO and model != ECHO):
             return None
         return self._single(name, provider, model)
-
-    def _provider_of(self, model: str) -> str | None:
-        for provider, prefixes in self.bare_names.items():
-            if provider in self.providers and model.startswith(prefixes):
-                return provider
-        return None
 
     def _single(self, name: str, provider: str, model: str) -> Pool:
         deployment = Deployment(id=f"{provider}/{model}", provider=provider, model=model)

@@ -19,6 +19,7 @@ class Gate:
     """Whether requests are let in: closed while draining; counts those under way."""
 
     draining: bool = False
+    patient: bool = True
     in_flight: int = 0
 
 

@@ -50,6 +50,8 @@ class Door(Protocol):
 
     limits: Limits
     connections: "set[ServerConnection]"
+    closing: bool
+    """Whether answers end their connection: the process is about to go."""
 
     def serve(self, connection: "ServerConnection", head: RequestHead, body: bytes) -> Work | None:
         """Begins to answer a whole request; gives what is under way, if it did not end at once."""
@@ -262,7 +264,7 @@ class ServerConnection(asyncio.Protocol):
             return
         if self._head is not None and self._head.method == "HEAD":
             body = b""
-        keep = self._head is not None and self._head.keep_alive
+        keep = self._head is not None and self._head.keep_alive and not self._door.closing
         if keep:
             transport.write(b"%b\r\n%b" % (head, body))
         else:
@@ -275,7 +277,7 @@ class ServerConnection(asyncio.Protocol):
             return
         if self._head.http10:
             self._transport.write(head + b"connection: close\r\n\r\n")
-        elif self._head.keep_alive:
+        elif self._head.keep_alive and not self._door.closing:
             self._transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
         else:
             self._transport.write(head + b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n")
@@ -299,7 +301,7 @@ class ServerConnection(asyncio.Protocol):
             return
         last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
         self._transport.write(last)
-        self._finish(keep=self._head.keep_alive)
+        self._finish(keep=self._head.keep_alive and not self._door.closing)
 
     def _finish(self, *, keep: bool) -> None:
         """The answer is written: what comes next?"""

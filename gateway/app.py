@@ -1,0 +1,329 @@
+"""The composition root: builds every object once, and is the only place that reads the clock, chance and the environment."""
+
+import asyncio
+import contextlib
+import gc
+import hashlib
+import os
+import random
+import secrets
+import shutil
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from billing.books import Books
+from billing.keys import KeyRing
+from billing.price_table import PriceTable, price_from_row
+from billing.store import Store
+from cache.exact import ExactCache
+from cache.policy import ExactPolicy
+from gateway.admin.rooms import AdminRooms, DeploymentView
+from gateway.config.schema import PriceRow, ProviderRow, Settings
+from gateway.door import FrontDoor
+from gateway.ids import RequestIds
+from gateway.log import line_sink
+from gateway.metrics import Metrics, resident_bytes
+from gateway.providers.registry import ROWS
+from gateway.providers.row import ProviderDefaults
+from gateway.roads import DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
+from gateway.services import Gate, Services
+from gateway.wire.clock import Sweep
+from gateway.wire.server import Limits
+from gateway.wire.tunnel import proxy_for, tunnelled_connect
+from gateway.wire.upstream import Origin, Pool, plain_connect
+from local_backend.install import executable
+from local_backend.supervisor import LocalModel, Supervisor
+from routing.credentials import KeySet
+from routing.deployments import Deployment
+from routing.deployments import Pool as Names
+from routing.health import Health
+
+if TYPE_CHECKING:
+    from billing.price import Price
+    from gateway.wire.asgi import Application
+
+CHAT_PATH: Final = "/chat/completions"
+VERSION: Final = "0.1.0"
+_ECHO_ROW: Final = ProviderDefaults(name=DEMO, base_url="", key_env=None)
+
+
+def now_us() -> int:
+    """UTC, in microseconds since the epoch."""
+    return time.time_ns() // 1000  # noqa: TID251  # the one clock
+
+
+def environment() -> Mapping[str, str]:
+    """The process's environment."""
+    return os.environ  # noqa: TID251  # the one reading of it
+
+
+@dataclass(slots=True)
+class App:
+    """A gateway, built and not yet open to anybody."""
+
+    settings: Settings
+    services: Services
+    door: FrontDoor
+    store: Store
+    supervisor: Supervisor
+    admin_key_digest: bytes
+    admin: "Application | None" = None
+
+    def open(self) -> None:
+        """Recovers what an earlier boot left, and starts the background work."""
+        self.services.books.open()
+        self.services.sweep.start()
+        # What was built stays: not to be walked again at each collection of what requests leave behind.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
+
+    async def close(self) -> None:
+        """Settles and stops everything; the journal is closed last."""
+        await self.supervisor.close()
+        for provider in self.services.roads.providers.values():
+            if provider.connections is not None:
+                provider.connections.close()
+        self.services.sweep.stop()
+        await asyncio.get_running_loop().run_in_executor(None, self.services.books.close)
+        self.store.close()
+
+
+def admin_key(settings: Settings) -> tuple[str, Path | None]:
+    """The configured admin key, or the one generated into the state directory, with its file."""
+    if settings.auth.admin_key is not None:
+        return settings.auth.admin_key.get_secret_value(), None
+    file = settings.state.admin_key_file
+    with contextlib.suppress(FileNotFoundError):
+        return file.read_text().strip(), file
+    key = f"tpa-{secrets.token_urlsafe(32)}"
+    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as out:
+        out.write(f"{key}\n")
+    return key, file
+
+
+def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> App:
+    """Builds everything, inside a running event loop. Raises what a room raises about its part of the settings."""
+    loop = asyncio.get_running_loop()
+    directory = settings.state.directory
+    sweep = Sweep(loop)
+    store = Store(settings.state.database_url)
+    keyring = KeyRing(store.all_keys())
+    books = Books(
+        settings.state.database_url, directory / "journal", clock=now_us, boot_id=secrets.token_hex(8), sink=line_sink()
+    )
+    connections_for = partial(_connections, loop=loop, environ=environ)
+    supervisor = _supervisor(settings, environ)
+    roads = _roads(settings, connections_for)
+    health, metrics, gate = Health(), Metrics(), Gate()
+    exact = settings.cache.exact
+    policy = ExactPolicy(exact.enabled, exact.ttl_s, exact.temperature_max, exact.scope)
+    services = Services(
+        loop=loop,
+        sweep=sweep,
+        clock=now_us,
+        draw=random.random,  # noqa: TID251  # the one source of chance
+        mint_id=RequestIds(now_us, os.urandom),
+        gate=gate,
+        requests_in_flight_max=settings.server.requests_in_flight_max,
+        keyring=keyring,
+        books=books,
+        roads=roads,
+        local=LocalRoads(supervisor, connections_for, Timeouts().connect_s),
+        health=health,
+        exact=ExactCache(policy.entries_max, policy.bytes_max),
+        exact_policy=policy,
+        metrics=metrics,
+        response_body_bytes_max=settings.server.response_body_bytes_max,
+        sse_keepalive_s=settings.server.sse_keepalive_s,
+        drain_cancelled=settings.billing.cancelled_stream == "drain",
+        started_at_us=now_us(),
+    )
+    _gauges(services)
+    digest = hashlib.sha256(admin_secret.encode()).digest()
+    missing = partial(_missing, services, directory)
+    rooms = AdminRooms(
+        store=store,
+        keyring=keyring,
+        admin_key_digest=digest,
+        deployments=partial(_deployments, services),
+        local=supervisor if settings.local.models else None,
+        ready=missing,
+        pending=books.pending,
+        flush=books.flush,
+        clock=now_us,
+        version=VERSION,
+    )
+    token = settings.metrics.token
+    app = App(settings, services, None, store, supervisor, digest)  # type: ignore[arg-type]  # the door is hung below
+    app.door = FrontDoor(
+        services,
+        Limits(
+            settings.server.request_body_bytes_max,
+            settings.server.header_bytes_max,
+            settings.server.body_timeout_s,
+            settings.server.keepalive_s,
+            settings.server.client_stall_s,
+        ),
+        missing=missing,
+        admin=partial(_admin, app, rooms),
+        metrics_token_digest=hashlib.sha256(token.get_secret_value().encode()).digest() if token else None,
+        token_digest=lambda text: hashlib.sha256(text).digest(),
+    )
+    return app
+
+
+def _admin(app: App, rooms: AdminRooms) -> "Application":
+    """The admin application, imported and built when first asked for: the data plane starts without it."""
+    if app.admin is None:
+        from gateway.admin.application import build_admin  # noqa: PLC0415
+
+        app.admin = build_admin(rooms)
+    return app.admin
+
+
+def _connections(origin: Origin, connect_s: float, *, loop: asyncio.AbstractEventLoop, environ: Mapping[str, str]) -> Pool:
+    tls = _tls(environ) if origin.tls else None
+    proxy = proxy_for(origin, environ)
+    connect = plain_connect(origin, loop, tls) if proxy is None else tunnelled_connect(origin, proxy, loop, tls)
+    return Pool(origin, connect, loop, connect_s=connect_s)
+
+
+def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
+    """Verifying, with the machine's certificates or those that SSL_CERT_FILE and SSL_CERT_DIR name."""
+    context = ssl.create_default_context(cafile=environ.get("SSL_CERT_FILE"), capath=environ.get("SSL_CERT_DIR"))
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _supervisor(settings: Settings, environ: Mapping[str, str]) -> Supervisor:
+    directory = settings.state.directory
+    found = shutil.which("vllm")
+    command = settings.local.command or executable(directory) or ((found, "serve") if found else ("vllm", "serve"))
+    models = [
+        LocalModel(name, row.model, row.replicas, row.args, row.start) for name, row in settings.local.models.items()
+    ]
+    return Supervisor(
+        models,
+        tuple(command),
+        directory,
+        device="cuda" if shutil.which("nvidia-smi") else "cpu",
+        environ=environ,
+        clock=now_us,
+        draw=random.random,  # noqa: TID251  # the one source of chance
+    )
+
+
+def _roads(settings: Settings, connections_for: "partial[Pool]") -> Roads:
+    providers = {name: _provider(name, row, connections_for) for name, row in _usable(settings).items()}
+    if settings.local.models:
+        providers[LOCAL] = _bare(LOCAL, ROWS[LOCAL])
+    if not providers:
+        providers[DEMO] = _bare(DEMO, _ECHO_ROW)
+    roads = Roads(
+        providers=providers,
+        roads={},
+        pools={},
+        fallbacks=dict(settings.routing.fallbacks),
+        table=PriceTable(),
+        local_models=frozenset(settings.local.models),
+    )
+    for name, rows in settings.models.items():
+        deployments = []
+        for place, row in enumerate(rows):
+            deployment = Deployment(f"{name}[{place}]:{row.provider}/{row.model}", row.provider, row.model, row.weight)
+            roads.roads[deployment.id] = roads.road(deployment, _price(row.price, deployment.id))
+            deployments.append(deployment)
+        roads.pools[name] = Names(name, tuple(deployments))
+    return roads
+
+
+def _usable(settings: Settings) -> dict[str, ProviderRow]:
+    """The configured rows, and known providers that a deployment names without a row of their own."""
+    rows = dict(settings.providers)
+    for deployments in settings.models.values():
+        for deployment in deployments:
+            if deployment.provider in ROWS and deployment.provider != LOCAL:
+                rows.setdefault(deployment.provider, ProviderRow())
+    return rows
+
+
+def _bare(name: str, row: ProviderDefaults) -> Provider:
+    return Provider(name, None, (b"",), KeySet((1,)), Timeouts(), row, True, frozenset(), (), None)
+
+
+def _provider(name: str, row: ProviderRow, connections_for: "partial[Pool]") -> Provider:
+    defaults = ROWS.get(name) or ProviderDefaults(name=name, base_url="", key_env=None)
+    origin = Origin.of(row.base_url or defaults.base_url)
+    keys = [entry.key.get_secret_value() for entry in row.api_keys]
+    heads = []
+    for key in keys or [""]:
+        lines = {"user-agent": f"turnpike/{VERSION}", "accept": "*/*"}
+        if key:
+            lines[defaults.auth_header] = f"{defaults.auth_prefix}{key}"
+        lines |= {header.lower(): value for header, value in row.headers.items()}
+        heads.append(request_head(origin, CHAT_PATH, lines))
+    timeouts = Timeouts(**row.timeouts.model_dump())
+    hidden = sorted({*keys, row.base_url or defaults.base_url, origin.authority, origin.host} - {""}, key=len, reverse=True)
+    return Provider(
+        name,
+        connections_for(origin, timeouts.connect_s),
+        tuple(heads),
+        KeySet(tuple(entry.weight for entry in row.api_keys) or (1,)),
+        timeouts,
+        defaults,
+        not (defaults.unsupported or defaults.dropped or defaults.renamed) and defaults.stream_usage,
+        forwardable(row.forward_headers),
+        tuple(hidden),
+        row.concurrency_max,
+    )
+
+
+def _price(row: PriceRow | None, deployment_id: str) -> "Price | None":
+    if row is None:
+        return None
+    return price_from_row(f"configured:{deployment_id}", row.model_dump())
+
+
+def _gauges(s: Services) -> None:
+    gauge = s.metrics.gauge
+    gauge("turnpike_requests_in_flight", "Requests under way.", lambda: s.gate.in_flight)
+    gauge("turnpike_event_loop_lag_seconds", "How late the last sweep came.", lambda: s.sweep.lag_s)
+    gauge("turnpike_resident_memory_bytes", "Resident memory of this process.", resident_bytes)
+    gauge("turnpike_exact_cache_entries", "Answers kept.", lambda: s.exact.stats().entries)
+    gauge("turnpike_exact_cache_hits_total", "Requests answered from the exact cache.", lambda: s.exact.stats().hits)
+    gauge("turnpike_pending_usd", "Holds of requests in flight.", lambda: s.books.pending_nano_usd() / 1e9)
+
+
+def _missing(s: Services, directory: Path) -> tuple[str, ...]:
+    missing = []
+    if s.gate.draining:
+        missing.append("draining: this process is about to stop")
+    missing += s.books.troubles()
+    if not os.access(directory, os.W_OK):
+        missing.append(f"state directory {directory} is not writable")
+    return tuple(missing)
+
+
+def _deployments(s: Services) -> tuple[DeploymentView, ...]:
+    now = now_us()
+    views = []
+    for name in s.roads.listed():
+        named = s.roads.named(name)
+        for deployment in named.pool.deployments if named else ():
+            until = s.health.cooling_until(deployment.id)
+            views.append(
+                DeploymentView(
+                    deployment.id, name, deployment.provider, deployment.model, deployment.weight,
+                    until if until > now else None, s.health.state(deployment.id, now).value if until > now else None,
+                )  # fmt: skip
+            )
+    return tuple(views)
+
+

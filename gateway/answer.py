@@ -5,7 +5,7 @@ still be taken. From then on bytes pass from the provider's callback to the clie
 """
 
 import asyncio
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.wire.clock import NEVER, Sweep
 from gateway.wire.errand import Waiter
@@ -22,49 +22,57 @@ class AnswerTimedOut(UpstreamError):
     """The provider took longer than its row, or the caller, allows."""
 
 
+class Clocks(Protocol):
+    """What an answer needs of the services."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def sweep(self) -> Sweep: ...
+    @property
+    def response_body_bytes_max(self) -> int: ...
+
+
 class Answer:
     """The sink of one exchange."""
 
-    __slots__ = (
-        "_bytes", "_bytes_max", "_client", "_connection", "_copy", "_first_byte_s", "_idle_s", "_loop", "_paused", "_pieces",
-        "_stream", "_sweep", "deadline", "ended", "expires_at", "first_content_at", "head", "held", "judged",
-        "last_at", "relaying",
-    )  # fmt: skip
+    # Defaults stand on the class, without slots: an exchange sets few of them, and each one set costs.
+    expires_at = NEVER
+    first_content_at = 0.0
+    last_at = 0.0
+    relaying = False
+    head: ResponseHead | None = None
+    _connection: UpstreamConnection | None = None
+    _client: ServerConnection | None = None
+    _bytes = 0
+    _paused = False
+    _copy: list[bytes] | None = None
+    _ended: Waiter[None] | None = None
+    _failure: UpstreamError | None = None
+    _over = False
 
     def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        sweep: Sweep,
-        stream: ChatStream | None,
-        *,
-        deadline: float,
-        first_byte_s: float,
-        idle_s: float,
-        bytes_max: int,
+        self, s: "Clocks", stream: ChatStream | None, deadline: float, first_byte_s: float, idle_s: float
     ) -> None:
-        self._loop = loop
-        self._sweep = sweep
+        self._s = s
         self._stream = stream
+        self.deadline = deadline
         self._first_byte_s = first_byte_s
         self._idle_s = idle_s
-        self._bytes_max = bytes_max
-        self._connection: UpstreamConnection | None = None
-        self._client: ServerConnection | None = None
         self._pieces: list[bytes] = []
-        self._bytes = 0
-        self._paused = False
-        self._copy: list[bytes] | None = None
-        self.deadline = deadline
-        self.expires_at = NEVER
-        self.head: ResponseHead | None = None
-        self.held: list[bytes] = []
-        self.first_content_at = 0.0
-        self.last_at = 0.0
-        self.relaying = False
         # Set when the answer can be judged: whole, or at a stream's first content. Fails with what went wrong before.
         self.judged: Waiter[None] = Waiter()
-        # Set at a stream's end; fails with what went wrong after the first content.
-        self.ended: Waiter[None] = Waiter()
+
+    @property
+    def ended(self) -> Waiter[None]:
+        """Set at a stream's end; fails with what went wrong after the first content."""
+        if self._ended is None:
+            self._ended = Waiter()
+            if self._failure is not None:
+                self._ended.fail(self._failure)
+            elif self._over:
+                self._ended.set(None)
+        return self._ended
 
     def reset(self) -> None:
         """Ready for another try on a fresh connection, after one that brought nothing."""
@@ -75,29 +83,30 @@ class Answer:
         self._connection = connection
         self.expires_at = self.deadline
         if self._stream is not None:
-            self.expires_at = min(self.deadline, self._loop.time() + self._first_byte_s)
-        self._sweep.add(self)
+            self.expires_at = min(self.deadline, self._s.loop.time() + self._first_byte_s)
+        self._s.sweep.add(self)
         connection.send(request, self)
 
     # --- from the provider's connection ---
 
     def head_received(self, head: ResponseHead) -> None:
         self.head = head
-        content_type = head.headers.get(b"content-type", b"")
-        if self._stream is not None and (head.status != 200 or not content_type.startswith(b"text/event-stream")):
-            self._stream = None
-            self.expires_at = self.deadline
+        if self._stream is not None:
+            content_type = head.headers.get(b"content-type", b"")
+            if head.status != 200 or not content_type.startswith(b"text/event-stream"):
+                self._stream = None
+                self.expires_at = self.deadline
 
     def body(self, data: bytes) -> None:
         stream = self._stream
         if stream is None:
             self._bytes += len(data)
-            if self._bytes > self._bytes_max:
-                self._fail(BadAnswer(f"the provider's answer exceeds {self._bytes_max} bytes"))
+            if self._bytes > self._s.response_body_bytes_max:
+                self._fail(BadAnswer(f"the provider's answer exceeds {self._s.response_body_bytes_max} bytes"))
                 return
             self._pieces.append(data)
             return
-        now = self.last_at = self._loop.time()
+        now = self.last_at = self._s.loop.time()
         self.expires_at = min(self.deadline, now + self._idle_s)
         try:
             out = stream.feed(data)
@@ -111,7 +120,7 @@ class Answer:
                     self._copied(out)
             return
         if out:
-            self.held.append(out)
+            self._pieces.append(out)
             self._bytes += len(out)
             if self._bytes > HELD_BYTES_MAX:
                 self._fail(BadAnswer("the provider's stream has no content"))
@@ -121,7 +130,7 @@ class Answer:
             self.judged.set(None)
 
     def end(self) -> None:
-        self._sweep.discard(self)
+        self._s.sweep.discard(self)
         stream = self._stream
         self._connection = None
         if stream is None:
@@ -129,8 +138,10 @@ class Answer:
         elif not stream.content_seen or not stream.finished:
             self._fail(BadAnswer("the provider's stream ended before its answer did"))
         else:
+            self._over = True
             self.judged.set(None)
-            self.ended.set(None)
+            if self._ended is not None:
+                self._ended.set(None)
 
     def broken(self, error: UpstreamError) -> None:
         self._connection = None
@@ -150,14 +161,18 @@ class Answer:
 
     def _fail(self, error: UpstreamError) -> None:
         self.abort()
-        if self.judged.ready:
-            self.ended.fail(error)
-        else:
+        if self._over:
+            return
+        self._over = True
+        self._failure = error
+        if not self.judged.ready:
             self.judged.fail(error)
+        elif self._ended is not None:
+            self._ended.fail(error)
 
     def abort(self) -> None:
         """Ends the exchange; the provider sees its connection close at once."""
-        self._sweep.discard(self)
+        self._s.sweep.discard(self)
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abort()
@@ -166,14 +181,20 @@ class Answer:
         """From now on content goes to the client as it comes; what was held goes first."""
         self._client = client
         self.relaying = True
-        held, self.held = self.held, []
+        held, self._pieces = self._pieces, []
         client.stream(b"".join(held))
         if not client.writable:
             self.pause()
 
+    def unrelay(self) -> None:
+        """The client has gone, and the provider's stream is read to its end for its bill."""
+        self._client = None
+        self._copy = None
+        self.resume()
+
     def keep_copy(self) -> None:
         """What is relayed is also collected, up to a bound, so that it can be kept."""
-        self._copy = list(self.held)
+        self._copy = list(self._pieces)
 
     def copied(self) -> bytes:
         """All that was relayed, or nothing where it grew too large."""

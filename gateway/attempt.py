@@ -1,7 +1,8 @@
 """One attempt at one deployment: money held and intent written before the first byte, and every end of it settled."""
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 import orjson
@@ -16,7 +17,7 @@ from gateway.providers.registry import FITS, fit
 from gateway.redact import scrub
 from gateway.rewrite import body_for
 from gateway.ride import ClientGone, Ride
-from gateway.roads import DEMO, LOCAL, UNPRICED, Provider, Road
+from gateway.roads import DEMO, LOCAL, Provider, Road
 from gateway.services import Services
 from gateway.usage import NO_USAGE, cancelled_usage, estimated_usage, usage_of, usage_of_answer
 from gateway.wire.http1 import ResponseHead
@@ -26,47 +27,46 @@ from local_backend.supervisor import LocalModelFailed
 from routing.outcome import Outcome, classify
 from routing.plan import Choice
 
-# Held where neither the caller nor the model's listing bounds the answer.
-OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
 ERROR_TEXT_MAX: Final = 2000
 US: Final = 1_000_000
 
 
-@dataclass(slots=True)
 class Attempt:
     """What became of it. `told` is the provider's own error object, where it sent one."""
 
-    choice: Choice
-    road: Road
-    hold: Hold
-    why: str
-    started_at: float
-    key_place: int = 0
-    answer: Answer | None = None
-    outcome: Outcome = Outcome.ANSWERED
+    # Defaults stand on the class, without slots: most attempts set few of them, and each one set costs.
+    key_place = 0
+    answer: Answer
+    outcome = Outcome.ANSWERED
     status: int | None = None
     error: str | None = None
-    timed_out: bool = False
+    timed_out = False
     retry_after_s: float | None = None
-    told: dict[str, Any] = field(default_factory=dict)
-    usage: Usage = NO_USAGE
-    cost_nano_usd: int = 0
+    told: Mapping[str, Any] = MappingProxyType({})
+    usage = NO_USAGE
+    cost_nano_usd = 0
+
+    def __init__(self, choice: Choice, road: Road, hold: Hold, why: str, started_at: float) -> None:
+        self.choice = choice
+        self.road = road
+        self.hold = hold
+        self.why = why
+        self.started_at = started_at
 
 
-def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, why: str) -> Attempt:
+def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, road: Road, why: str) -> Attempt:
     """The hold: an upper bound on what this attempt may cost. Bytes bound tokens: no tokenizer makes more of a text."""
-    road = s.roads.roads[choice.deployment.id]
-    price = road.price or UNPRICED
-    listing = road.listing
-    output_max = ask.output_tokens_max
-    if output_max is None:
-        output_max = (listing.max_output_tokens if listing else None) or OUTPUT_TOKENS_UNBOUNDED
-    bound = reservation_nano_usd(len(ask.body), output_max * ask.choices, price)
     key = ride.key
     assert key is not None
+    price = road.pinned_price
+    output_max = ask.output_tokens_max
+    if output_max is None:
+        output_max = road.output_tokens_max
+    deployment = choice.deployment
     hold = Hold(
         ride.request_id, len(ride.attempts) + 1, s.clock(), key.id, key.team_id, key.user_id, ride.end_user,
-        choice.deployment.provider, choice.deployment.model, ride.model_asked, ride.tags, price, bound,
+        deployment.provider, deployment.model, ride.model_asked, ride.tags, price,
+        reservation_nano_usd(len(ask.body), output_max * ask.choices, price),
     )  # fmt: skip
     return Attempt(choice, road, hold, why, s.loop.time())
 
@@ -76,31 +76,44 @@ async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Att
 
     An answered stream is left open and unsettled, for `gateway.chat` to relay. Raises `ClientGone`, everything settled.
     """
-    road = attempt.road
-    provider = road.provider
+    provider = attempt.road.provider
     timeouts = provider.timeouts
-    answer = attempt.answer = ride.answer = Answer(
-        s.loop, s.sweep, stream,
-        deadline=min(ride.deadline, attempt.started_at + timeouts.total_s),
-        first_byte_s=timeouts.first_byte_s, idle_s=timeouts.idle_s, bytes_max=s.response_body_bytes_max,
-    )  # fmt: skip
-    if provider.name == DEMO:
+    deadline = attempt.started_at + timeouts.total_s
+    if ride.deadline < deadline:
+        deadline = ride.deadline
+    answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts.first_byte_s, timeouts.idle_s)
+    connections = provider.connections
+    if connections is not None:
+        attempt.key_place = place = provider.keys.pick(attempt.hold.opened_at_us)
+        connection = connections.idle()
+        if connection is not None:  # the common case: no step of it waits
+            request = _request(ask, facts, attempt.road, provider.heads[place])
+            s.books.reserve_and_dispatch(attempt.hold)
+            answer.begin(connection, request)
+        elif not await _send(s, ride, ask, facts, attempt):
+            return
+    elif provider.name == DEMO:
         s.books.reserve_and_dispatch(attempt.hold)
         echo.answer(ask, ride.request_id, attempt.hold.opened_at_us, answer)
-    elif not await _send(s, ride, ask, facts, attempt, answer):
+    elif not await _send(s, ride, ask, facts, attempt):
         return
     try:
         try:
             await answer.judged
         except StaleConnection:
             # The idle limit of a kept-alive connection struck while the request was under way: once more, on a fresh one.
-            answer.reset()
-            if not await _send(s, ride, ask, facts, attempt, answer, fresh=True):
+            answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts.first_byte_s, timeouts.idle_s)
+            if not await _send(s, ride, ask, facts, attempt, again=True):
                 return
             await answer.judged
     except ClientGone:
-        answer.abort()
-        cancelled(s, ride, ask, attempt)
+        if s.drain_cancelled and await _drained(answer):
+            _judge(s, ride, ask, attempt, answer)
+            if answer.streamed is not None:
+                await drain(s, ride, ask, attempt)
+        else:
+            answer.abort()
+            cancelled(s, ride, ask, attempt)
         raise
     except UpstreamError as error:
         _lost(s, ride, ask, attempt, error)
@@ -108,50 +121,68 @@ async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Att
     _judge(s, ride, ask, attempt, answer)
 
 
-async def _send(
-    s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, answer: Answer, *, fresh: bool = False
-) -> bool:
-    """Finds a connection, writes the intent, sends. False where nothing was sent; the attempt then knows why."""
-    provider = attempt.road.provider
-    hold = attempt.hold
-    reserved = fresh
+async def drain(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> None:
+    """Reads a stream to its end although its client has gone, so that its bill is known exactly."""
+    answer = attempt.answer
+    answer.unrelay()
+    attempt.outcome, attempt.error = Outcome.CANCELLED, "the client hung up; the answer was read to its end"
     try:
-        if provider.name == LOCAL:
-            connections, start = s.local.ready(attempt.road.deployment.model) or await ride.wait(
-                s.local.started(attempt.road.deployment.model)
-            )
+        await answer.ended
+    except UpstreamError as error:
+        attempt.error = scrub(str(error), attempt.road.provider.secrets)
+    _settle_estimated(s, ride, ask, attempt, answer.streamed)
+
+
+async def _drained(answer: Answer) -> bool:
+    """Waits for the answer although nobody will read it. False where none comes."""
+    try:
+        await answer.judged
+    except UpstreamError:
+        return False
+    return True
+
+
+async def _send(
+    s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, *, again: bool = False
+) -> bool:
+    """Opens a connection, writes the intent, sends. False where nothing was sent; the attempt then knows why.
+
+    `again`: the hold and the intent of the first try still stand.
+    """
+    provider, hold = attempt.road.provider, attempt.hold
+    reserved = again
+    try:
+        if provider.connections is None:
+            name = attempt.road.deployment.model
+            connections, start = s.local.ready(name) or await ride.wait(s.local.started(name))
         else:
-            assert provider.connections is not None
-            attempt.key_place = provider.keys.pick(hold.opened_at_us)
             connections, start = provider.connections, provider.heads[attempt.key_place]
         request = _request(ask, facts, attempt.road, start)
-        connection = None if fresh else connections.idle()
-        if connection is not None:
-            s.books.reserve_and_dispatch(hold)
-        else:
-            if not fresh:
-                s.books.reserve(hold)
-                reserved = True
+        if not again:
+            s.books.reserve(hold)
+            reserved = True
+        connection = None if again else connections.idle()
+        if connection is None:
             connection = await ride.wait(connections.connect())
-            if not fresh:
-                s.books.dispatch(hold)
+        if not again:
+            s.books.dispatch(hold)
     except (ConnectFailed, LocalModelFailed, AnswerTimedOut) as error:
-        if reserved:
-            s.books.release(hold)
-        attempt.outcome = Outcome.CONNECT_FAILED
-        attempt.error = str(error)
         attempt.timed_out = isinstance(error, ConnectTimedOut | AnswerTimedOut)
-        _note(s, ride, attempt)
+        _unsent(s, ride, attempt, Outcome.CONNECT_FAILED, str(error), reserved=reserved)
         return False
     except ClientGone:
-        if reserved:
-            s.books.release(hold)
-        attempt.outcome = Outcome.CANCELLED
-        attempt.error = "the client hung up before anything was sent"
-        _note(s, ride, attempt)
+        _unsent(s, ride, attempt, Outcome.CANCELLED, "the client hung up before anything was sent", reserved=reserved)
         raise
-    answer.begin(connection, request)
+    attempt.answer.begin(connection, request)
     return True
+
+
+def _unsent(s: Services, ride: Ride, attempt: Attempt, outcome: Outcome, error: str, *, reserved: bool) -> None:
+    if reserved:
+        s.books.release(attempt.hold)
+    attempt.outcome = outcome
+    attempt.error = scrub(error, attempt.road.provider.secrets)
+    _note(s, ride, attempt)
 
 
 def _request(ask: ChatAsk, facts: Facts, road: Road, start: bytes) -> bytes:
@@ -161,7 +192,7 @@ def _request(ask: ChatAsk, facts: Facts, road: Road, start: bytes) -> bytes:
     extra = facts.forwarded
     if provider.forward_headers:
         extra += b"".join(b"%b: %b\r\n" % pair for pair in facts.headers if pair[0] in provider.forward_headers)
-    if provider.name == LOCAL and facts.traceparent is not None:
+    if facts.traceparent is not None and provider.name == LOCAL:
         extra += b"traceparent: %b\r\n" % facts.traceparent
     return b"%b%d\r\n%b\r\n%b" % (start, len(body), extra, body)
 
@@ -182,7 +213,7 @@ def _judge(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, answer: Answ
             usage, kind = estimated_usage(ask, len(answer.whole)), EntryKind.ESTIMATED
         settle(s, ride, attempt, usage, kind)
         return
-    attempt.outcome = classify(head.status) if head.status != 200 else Outcome.BAD_ANSWER
+    attempt.outcome = classify(head.status)
     if attempt.outcome is Outcome.ANSWERED:  # 201, 204: success of a kind that a chat completion does not have
         attempt.outcome = Outcome.BAD_ANSWER
     attempt.retry_after_s = retry_after_of(head, attempt.hold.opened_at_us)
@@ -202,16 +233,13 @@ def settle(s: Services, ride: Ride, attempt: Attempt, usage: Usage, kind: EntryK
 
 def cancelled(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> None:
     """The client hung up: its input and what was delivered are paid for, as an estimate, at most the hold."""
-    answer = attempt.answer
-    stream = answer.streamed if answer is not None else None
     attempt.outcome = Outcome.CANCELLED
     attempt.error = "the client hung up"
-    _settle_estimated(s, ride, ask, attempt, stream)
+    _settle_estimated(s, ride, ask, attempt, attempt.answer.streamed)
 
 
 def broken_off(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, error: UpstreamError) -> None:
     """A stream failed after its first content: the delivered part is paid for."""
-    assert attempt.answer is not None
     attempt.outcome = _outcome_of(error)
     attempt.error = scrub(str(error), attempt.road.provider.secrets)
     attempt.timed_out = isinstance(error, AnswerTimedOut)
@@ -236,7 +264,7 @@ def _lost(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, error: Upstre
     attempt.outcome = _outcome_of(error)
     attempt.error = scrub(str(error), attempt.road.provider.secrets)
     attempt.timed_out = isinstance(error, AnswerTimedOut)
-    if answer is not None and answer.head is not None:
+    if answer.head is not None:
         attempt.status = answer.head.status
         if answer.streamed is not None:
             _settle_estimated(s, ride, ask, attempt, answer.streamed)
@@ -257,20 +285,21 @@ def _outcome_of(error: UpstreamError) -> Outcome:
 
 def _note(s: Services, ride: Ride, attempt: Attempt) -> None:
     """Tells health and credentials, and adds the attempt to the request's story."""
-    now_at_us = s.clock()
     outcome, deployment, keys = attempt.outcome, attempt.choice.deployment, attempt.road.provider.keys
+    now_at_us = s.clock()
     keys.note(attempt.key_place, outcome, now_at_us, attempt.retry_after_s)
     # A limit is a key's: only when no key is awake does the target rest.
     if outcome is not Outcome.RATE_LIMITED or not keys.awake(now_at_us):
         jitter = 0.0 if outcome is Outcome.ANSWERED else s.draw()
         s.health.note(deployment.id, outcome, now_at_us, attempt.retry_after_s, jitter)
-    ride.attempted(
-        AttemptRow(
-            attempt.hold.attempt, deployment.provider, deployment.model, attempt.why, attempt.status, outcome.value,
-            attempt.error, attempt.hold.opened_at_us, int((s.loop.time() - attempt.started_at) * US), attempt.usage,
-            attempt.cost_nano_usd,
-        )  # fmt: skip
-    )
+    hold = attempt.hold
+    row = AttemptRow(
+        hold.attempt, deployment.provider, deployment.model, attempt.why, attempt.status, outcome.value, attempt.error,
+        hold.opened_at_us, int((s.loop.time() - attempt.started_at) * US), attempt.usage, attempt.cost_nano_usd,
+    )  # fmt: skip
+    ride.attempts.append(row)
+    ride.spent_nano_usd += attempt.cost_nano_usd
+    s.metrics.attempt(row)
 
 
 def retry_after_of(head: ResponseHead, now_at_us: int) -> float | None:

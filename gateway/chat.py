@@ -15,7 +15,7 @@ from billing.price import FREE, Usage, cost_nano_usd
 from cache.exact import Kept
 from cache.fingerprint import fingerprint
 from cache.policy import BYPASS, Eligibility, eligibility, tenant, unkept_because, unkept_stream_because
-from gateway.attempt import Attempt, broken_off, cancelled, make, open_attempt, settle
+from gateway.attempt import Attempt, broken_off, cancelled, drain, make, open_attempt, settle
 from gateway.caller import Facts, clean_tags, facts_of
 from gateway.chat_request import ChatAsk, parse_chat
 from gateway.errors import (
@@ -35,6 +35,7 @@ from gateway.ride import ClientGone, Ride
 from gateway.roads import Named
 from gateway.services import Services
 from gateway.usage import cancelled_usage, usage_of
+from gateway.wire.headers import named_lines
 from gateway.wire.sse import DONE, ChatStream
 from gateway.wire.upstream import UpstreamError
 from routing.outcome import VERDICTS, Outcome
@@ -56,23 +57,27 @@ async def chat_completions(s: Services, ride: Ride) -> None:
     named = resolve(s, key, ask.model)
     admit(s, ride, facts)
 
-    kept_under, rule = look_up_key(s, key, ask, facts)
-    if rule.lookup and kept_under is not None:
-        kept = s.exact.get(kept_under, ride.at_us)
-        if kept is not None:
-            serve_kept(s, ride, ask, kept)
-            return
-    if rule.only:
-        raise CacheMiss("nothing is kept for this request, and x-turnpike-cache says `only`")
+    kept_under = None
+    temperature = ask.fields.get("temperature")
+    if facts.cache is not None or (temperature is not None and temperature <= s.exact_policy.temperature_max):
+        kept_under, rule = look_up_key(s, key, ask, facts)
+        if rule.lookup and kept_under is not None:
+            kept = s.exact.get(kept_under, ride.at_us)
+            if kept is not None:
+                serve_kept(s, ride, ask, kept)
+                return
+        if rule.only:
+            raise CacheMiss("nothing is kept for this request, and x-turnpike-cache says `only`")
+        if not rule.keep:
+            kept_under = None
 
     if ask.stream:
         ride.watch_stream()
     choices = named.planner_for(key).plan(s.health, ride.at_us, s.draw())
     attempt = await attempts(s, ride, ask, facts, choices)
     answer = attempt.answer
-    assert answer is not None
     if answer.streamed is not None:
-        await relay(s, ride, ask, attempt, kept_under if rule.keep else None)
+        await relay(s, ride, ask, attempt, kept_under)
         return
     body = answer.whole
     content_type = answer.head.headers.get(b"content-type", b"application/json") if answer.head else b"application/json"
@@ -81,7 +86,7 @@ async def chat_completions(s: Services, ride: Ride) -> None:
     ride.connection.reply(
         b"%bcontent-length: %d\r\n" % (ride.answer_head(content_type, ride.spent_nano_usd), len(body)), body
     )
-    if rule.keep and kept_under is not None and unkept_because(orjson.loads(body)) is None:
+    if kept_under is not None and unkept_because(orjson.loads(body)) is None:
         keep(s, kept_under, content_type, body, attempt)
     ride.close(200, None)
 
@@ -97,10 +102,11 @@ def authenticate(s: Services, facts: Facts, now_at_us: int) -> Key:
 
 
 def _attribute(ride: Ride, ask: ChatAsk, facts: Facts) -> None:
+    fields = ask.fields
     ride.model_asked = ask.model
-    ride.end_user = facts.end_user or ask.end_user
+    ride.end_user = facts.end_user or fields.get("safety_identifier") or fields.get("user")
     ride.tags = facts.tags
-    metadata = ask.fields.get("metadata")
+    metadata = fields.get("metadata")
     if metadata and "tags" in metadata:
         tags: Any = metadata["tags"]
         tags = tags.split(",") if isinstance(tags, str) else tags
@@ -152,13 +158,13 @@ async def attempts(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choices:
         if provider.concurrency_max is not None and provider.in_flight >= provider.concurrency_max:
             continue
         why = after_failure(choice, failed[-1].choice.deployment, said(failed[-1])) if failed else choice.why
-        attempt = open_attempt(s, ride, ask, choice, why)
+        attempt = open_attempt(s, ride, ask, choice, road, why)
         stream = None
         if ask.stream:
             hide = provider.row.stream_usage and not ask.wants_usage
             stream = ChatStream(hide_usage=hide, annotate=_annotation(ride, attempt) if ask.wants_usage else None)
         ride.calls = attempt.hold.attempt
-        ride.model, ride.provider = choice.deployment.model, provider.name
+        ride.model, ride.provider, ride.named_lines = choice.deployment.model, provider.name, road.named_lines
         ride.route, ride.why = choice.route, why
         provider.in_flight += 1
         try:
@@ -223,7 +229,6 @@ def all_failed(failed: list[Attempt]) -> AttemptsFailed:
 async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_under: bytes | None) -> None:
     """Passes a stream on as it comes, to its end; then settles, keeps and closes."""
     answer = attempt.answer
-    assert answer is not None
     stream = answer.streamed
     assert stream is not None
     ride.first_content_us = int((answer.first_content_at - ride.started_at) * 1_000_000)
@@ -236,8 +241,11 @@ async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_un
     try:
         await answer.ended
     except ClientGone:
-        answer.abort()
-        cancelled(s, ride, ask, attempt)
+        if s.drain_cancelled:
+            await drain(s, ride, ask, attempt)
+        else:
+            answer.abort()
+            cancelled(s, ride, ask, attempt)
         raise
     except UpstreamError as error:
         broken_off(s, ride, ask, attempt, error)
@@ -266,6 +274,7 @@ def keep(s: Services, under: bytes, content_type: bytes, body: bytes, attempt: A
 def serve_kept(s: Services, ride: Ride, ask: ChatAsk, kept: Kept) -> None:
     """Answers from the cache: costs nothing, and says what it saved."""
     ride.cache, ride.model, ride.provider = "exact", kept.model, kept.provider
+    ride.named_lines = named_lines(kept.model, kept.provider)
     ride.route, ride.why = "pinned", "an equal request was answered before"
     key = ride.key
     assert key is not None

@@ -10,9 +10,10 @@ from gateway.catalogue import key_view, model_page, model_view
 from gateway.chat import authenticate, chat_completions
 from gateway.caller import facts_of
 from gateway.errors import InvalidKey, MethodNotAllowed, NotFound, Refusal, Rendered, render
-from gateway.ride import Ride, error_head, status_line
+from gateway.ride import Ride, error_head
 from gateway.services import Services
 from gateway.wire.asgi import Application, AsgiCall
+from gateway.wire.headers import status_line
 from gateway.wire.http1 import RequestHead
 from gateway.wire.server import Limits, ServerConnection, Work
 

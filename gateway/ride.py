@@ -14,18 +14,17 @@ from gateway.errors import Rendered, error_object, render
 from gateway.services import Services
 from gateway.wire.clock import NEVER
 from gateway.wire.errand import Errand
+from gateway.wire.headers import status_line
 from gateway.wire.http1 import RequestHead
 from gateway.wire.server import ServerConnection
 from gateway.wire.sse import PING
 
-REASONS: Final = {
-    200: "OK", 201: "Created", 204: "No Content", 400: "Bad Request", 401: "Unauthorized", 402: "Payment Required",
-    403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout", 409: "Conflict",
-    413: "Content Too Large", 414: "URI Too Long", 417: "Expectation Failed", 422: "Unprocessable Content",
-    429: "Too Many Requests", 431: "Request Header Fields Too Large", 500: "Internal Server Error", 502: "Bad Gateway",
-    503: "Service Unavailable", 504: "Gateway Timeout",
-}  # fmt: skip
 CLIENT_CLOSED: Final = 499  # nginx's number for a client that hung up; it stands in logs only
+
+_ANSWER_LINES: Final = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\nx-request-id: %b\r\n%bx-turnpike-cost-usd: %b\r\nx-turnpike-cache: %b\r\n"
+    b"x-turnpike-attempts: %d\r\nx-turnpike-route: %b\r\n"
+)
 
 T = TypeVar("T")
 
@@ -34,53 +33,42 @@ class ClientGone(Exception):
     """The client closed its connection."""
 
 
-def status_line(status: int) -> bytes:
-    """`HTTP/1.1 200 OK` with its line end."""
-    return f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}\r\n".encode()
-
-
-OK_LINE: Final = status_line(200)
-
-
 class Ride:
     """One request. Its errand runs the life in `gateway.chat`; this holds the state that outlives each step."""
 
-    __slots__ = (
-        "_errand", "_s", "_sweep_on", "_waiting", "answer", "at_us", "attempts", "body", "cache", "calls", "connection", "deadline",
-        "end_user", "expires_at", "first_content_us", "head", "key", "model", "model_asked", "over", "provider",
-        "request_id", "route", "spent_nano_usd", "started_at", "stream", "stream_begun", "tags", "why",
-    )  # fmt: skip
+    # Defaults stand on the class, without slots: a request sets few of them, and each one set costs.
+    deadline = NEVER
+    expires_at = NEVER
+    key: Key | None = None
+    model_asked = ""
+    model: str | None = None
+    provider: str | None = None
+    named_lines = b""
+    route = ""
+    why = ""
+    cache = "miss"
+    stream = False
+    stream_begun = False
+    tags: tuple[str, ...] = ()
+    end_user: str | None = None
+    calls = 0
+    spent_nano_usd = 0
+    first_content_us: int | None = None
+    answer: Answer | None = None
+    over = False
+    _waiting = False
+    _sweep_on = False
+    _errand: Errand | None = None
 
     def __init__(self, s: Services, connection: ServerConnection, head: RequestHead, body: bytes) -> None:
         self._s = s
         self.connection = connection
         self.head = head
         self.body = body
-        self.request_id = s.mint_id()
-        self.at_us = s.clock()
+        self.at_us = at_us = s.clock()
+        self.request_id = s.mint_id.at(at_us)
         self.started_at = s.loop.time()
-        self.deadline = NEVER
-        self.expires_at = NEVER
-        self.key: Key | None = None
-        self.model_asked = ""
-        self.model: str | None = None
-        self.provider: str | None = None
-        self.route = ""
-        self.why = ""
-        self.cache = "miss"
-        self.stream = False
-        self.stream_begun = False
-        self.tags: tuple[str, ...] = ()
-        self.end_user: str | None = None
         self.attempts: list[AttemptRow] = []
-        self.calls = 0
-        self.spent_nano_usd = 0
-        self.first_content_us: int | None = None
-        self.answer: Answer | None = None
-        self.over = False
-        self._waiting = False
-        self._sweep_on = False
-        self._errand: Errand | None = None
 
     def start(self, life: Coroutine[Any, None, None]) -> None:
         """Begins; returns at the first wait."""
@@ -142,10 +130,9 @@ class Ride:
 
     def answer_head(self, content_type: bytes, cost_nano_usd: int) -> bytes:
         """The lines of a successful answer, without framing."""
-        return b"%bcontent-type: %b\r\nx-request-id: %b\r\nx-turnpike-model: %b\r\nx-turnpike-provider: %b\r\n" \
-            b"x-turnpike-cost-usd: %b\r\nx-turnpike-cache: %b\r\nx-turnpike-attempts: %d\r\nx-turnpike-route: %b\r\n" % (
-            OK_LINE, content_type, self.request_id.encode(), header_text(self.model or ""), header_text(self.provider or ""),
-            usd_text(cost_nano_usd).encode(), self.cache.encode(), self.calls, self.route.encode(),
+        return _ANSWER_LINES % (
+            content_type, self.request_id.encode(), self.named_lines, usd_text(cost_nano_usd).encode(), self.cache.encode(),
+            self.calls, self.route.encode(),
         )  # fmt: skip
 
     def begin_stream(self, route: str, bound_nano_usd: int) -> None:
@@ -191,19 +178,6 @@ class Ride:
         )  # fmt: skip
         s.metrics.request(row)
         s.books.request(row)
-
-    def attempted(self, row: AttemptRow) -> None:
-        """Notes one attempt."""
-        self.attempts.append(row)
-        self.spent_nano_usd += row.cost_nano_usd
-        self._s.metrics.attempt(row)
-
-
-def header_text(text: str) -> bytes:
-    """A value that cannot break out of its header line."""
-    if text.isascii() and text.isprintable():
-        return text.encode()
-    return text.encode("ascii", "backslashreplace").replace(b"\r", b"").replace(b"\n", b"")
 
 
 def error_head(rendered: Rendered, request_id: str, attempts: int | None = None) -> bytes:

@@ -14,7 +14,9 @@ from billing.keys import Key, may_use
 from billing.price import FREE, Price
 from billing.price_table import Listing, PriceTable
 from gateway.caller import NOT_FORWARDABLE
-from gateway.wire.upstream import Origin, Pool as Connections
+from gateway.wire.headers import named_lines
+from gateway.wire.upstream import Origin
+from gateway.wire.upstream import Pool as Connections
 from gateway.providers.registry import provider_of
 from gateway.providers.row import ProviderDefaults
 from local_backend.supervisor import Address
@@ -24,6 +26,8 @@ from routing.plan import Planner
 
 # A model without a price: its calls cost nothing yet and say so; "unpriced" finds them again.
 UNPRICED: Final = replace(FREE, version="unpriced")
+# Held where neither the caller nor the model's listing bounds the answer.
+OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
 NAMES_PREPARED_MAX: Final = 10_000
 LOCAL: Final = "local"
 DEMO: Final = "demo"
@@ -66,13 +70,16 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """One deployment, ready for use. `price` is None where nobody knows it."""
+    """One deployment, ready for use. `price` is None where nobody knows it; `pinned_price` is what a hold pins."""
 
     deployment: Deployment
     provider: Provider
     model_json: bytes
+    named_lines: bytes
     price: Price | None
+    pinned_price: Price
     listing: Listing | None
+    output_tokens_max: int
 
 
 class Named:
@@ -181,7 +188,11 @@ class Roads:
             listing = self.table.find(deployment.provider, deployment.model)
             price = price or (listing.price if listing else None)
         model_json = json.dumps(deployment.model, ensure_ascii=False).encode()
-        return Road(deployment, self.providers[deployment.provider], model_json, price, listing)
+        output_max = (listing.max_output_tokens if listing else None) or OUTPUT_TOKENS_UNBOUNDED
+        return Road(
+            deployment, self.providers[deployment.provider], model_json,
+            named_lines(deployment.model, deployment.provider), price, price or UNPRICED, listing, output_max,
+        )  # fmt: skip
 
 
 class _Unasked:

@@ -8,6 +8,7 @@ from billing.books import Books
 from billing.keys import KeyRing
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
+from gateway.ids import RequestIds
 from gateway.metrics import Metrics
 from gateway.roads import LocalRoads, Roads
 from gateway.wire.clock import Sweep
@@ -31,7 +32,7 @@ class Services:
     sweep: Sweep
     clock: Callable[[], int]
     draw: Callable[[], float]
-    mint_id: Callable[[], str]
+    mint_id: RequestIds
     gate: Gate
     requests_in_flight_max: int
     keyring: KeyRing

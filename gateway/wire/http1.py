@@ -12,14 +12,21 @@ CRLF2: Final = b"\r\n\r\n"
 TARGET_BYTES_MAX: Final = 8192
 TRAILER_BYTES_MAX: Final = 8192
 CHUNK_SIZE_DIGITS_MAX: Final = 15
+LENGTH_DIGITS_MAX: Final = 18
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS = rb"((?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
 _REQUEST = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])\r\n" + _FIELDS)
-_RESPONSE = re.compile(rb"HTTP/1\.([01]) ([1-9][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?\r\n" + _FIELDS)
+_TAKEN = re.compile(
+    rb"\r\n((?i:content-length|content-type|content-encoding|transfer-encoding|connection|retry-after(?:-ms)?))[ \t]*:"
+    rb"[ \t]*([^\r\n]*)"
+)
+_FRAMING: Final = (b"content-length", b"transfer-encoding")
+_BODILESS: Final = (204, 304)
+_ONE: Final = ord("1")
 _TRAILERS = re.compile(_FIELDS)
 _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH = re.compile(rb"[0-9]{1,%d}" % LENGTH_DIGITS_MAX)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,%d})\r\n" % CHUNK_SIZE_DIGITS_MAX)
 _CHUNK_SIZE_EXTENDED = re.compile(rb"([0-9A-Fa-f]{1,%d})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n" % CHUNK_SIZE_DIGITS_MAX)
 _CHUNK_LINE_BYTES_MAX: Final = 4096
@@ -63,7 +70,10 @@ class RequestHead:
 
 @dataclass(slots=True)
 class ResponseHead:
-    """An answer's first part. `content_length` is None where the body is chunked or ends with the connection."""
+    """An answer's first part; `headers` holds those that matter to a gateway, names in lower case.
+
+    `content_length` is None where the body is chunked or ends with the connection.
+    """
 
     status: int
     headers: dict[bytes, bytes]
@@ -159,32 +169,38 @@ def _split_target(target: bytes) -> tuple[str, bytes]:
 
 
 def parse_response_head(head: bytes, *, bodiless: bool = False) -> ResponseHead:
-    """Reads a whole response head. `bodiless` for answers to HEAD. Raises `ProtocolError`."""
-    match = _RESPONSE.fullmatch(head)
-    if match is None:
+    """Reads a whole response head. `bodiless` for answers to HEAD. Raises `ProtocolError`.
+
+    Only the headers that mean something to a gateway are taken up: an answer has twenty, and a dictionary of them all costs more
+    than the rest of the reading.
+    """
+    if not head.startswith(b"HTTP/1.") or head[9:12].isdigit() is False or head.count(b"\n") != head.count(b"\r\n"):
         raise ProtocolError("the provider's answer is not HTTP/1.1")
-    minor, status_text, block = match.groups()
-    status = int(status_text)
+    status = int(head[9:12])
     headers: dict[bytes, bytes] = {}
-    for name, value in _fields(block):
-        if name in headers and name in (b"content-length", b"transfer-encoding"):
-            raise ProtocolError(f"the provider sent {name.decode()} twice")
-        headers[name] = value
+    for name, value in _TAKEN.findall(head):
+        lower = name.lower()
+        if lower in headers and lower in _FRAMING:
+            raise ProtocolError(f"the provider sent {lower.decode()} twice")
+        headers[lower] = value.rstrip(b" \t")
+    keep_alive = head[7] == _ONE
+    connection = headers.get(b"connection")
+    if connection is not None and b"close" in connection.lower():
+        keep_alive = False
+    if bodiless or status in _BODILESS or status < 200:
+        return ResponseHead(status, headers, 0, False, keep_alive)  # noqa: FBT003  # keywords cost on every answer
     coding = headers.get(b"transfer-encoding")
     length_text = headers.get(b"content-length")
-    keep_alive = minor == b"1" and b"close" not in headers.get(b"connection", b"").lower()
-    if bodiless or status in (204, 304) or status < 200:
-        return ResponseHead(status, headers, 0, chunked=False, keep_alive=keep_alive)
     if coding is not None:
         if coding.lower() != b"chunked":
             raise ProtocolError("the provider's transfer-encoding is not `chunked`")
         # RFC 9112 §6.3: transfer-encoding overrides; the connection is not to be trusted afterwards.
-        return ResponseHead(status, headers, None, chunked=True, keep_alive=keep_alive and length_text is None)
+        return ResponseHead(status, headers, None, True, keep_alive and length_text is None)  # noqa: FBT003
     if length_text is None:
-        return ResponseHead(status, headers, None, chunked=False, keep_alive=False)
-    if not _LENGTH.fullmatch(length_text):
+        return ResponseHead(status, headers, None, False, False)  # noqa: FBT003
+    if not length_text.isdigit() or len(length_text) > LENGTH_DIGITS_MAX:
         raise ProtocolError("the provider's content-length is not a number")
-    return ResponseHead(status, headers, int(length_text), chunked=False, keep_alive=keep_alive)
+    return ResponseHead(status, headers, int(length_text), False, keep_alive)  # noqa: FBT003
 
 
 class ChunkedDecoder:

@@ -40,8 +40,12 @@ class UsdTier:
 
     above_input_tokens: int
     input: Decimal | None = None
-    cached_input: Decimal | None = None
     output: Decimal | None = None
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+    audio_input: Decimal | None = None
+    audio_output: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +67,13 @@ def price_from_row(version: str, row: UsdRow) -> Price:
     """The price in integers. What is not given costs what it is a part of: a cached token an input token, and so on."""
     return Price(
         version=version,
-        input_pico_usd=_pico(row.input),
-        output_pico_usd=_pico(row.output),
-        cached_input_pico_usd=_pico(_given(row.cached_input, row.input)),
-        cache_write_pico_usd=_pico(_given(row.cache_write, row.input)),
-        reasoning_pico_usd=_pico(_given(row.reasoning, row.output)),
-        audio_input_pico_usd=_pico(_given(row.audio_input, row.input)),
-        audio_output_pico_usd=_pico(_given(row.audio_output, row.output)),
+        input_pico_usd=pico_usd_per_token(row.input),
+        output_pico_usd=pico_usd_per_token(row.output),
+        cached_input_pico_usd=pico_usd_per_token(_given(row.cached_input, row.input)),
+        cache_write_pico_usd=pico_usd_per_token(_given(row.cache_write, row.input)),
+        reasoning_pico_usd=pico_usd_per_token(_given(row.reasoning, row.output)),
+        audio_input_pico_usd=pico_usd_per_token(_given(row.audio_input, row.input)),
+        audio_output_pico_usd=pico_usd_per_token(_given(row.audio_output, row.output)),
         request_nano_usd=0 if row.request is None else parse_usd(format(row.request, "f")),
         tiers=tuple(_tier(tier, row) for tier in sorted(row.tiers, key=_above)),
     )
@@ -83,8 +87,12 @@ class _Source(msgspec.Struct, frozen=True):
 class _Tier(msgspec.Struct, frozen=True):
     above: int
     input: Decimal | None = None
-    cached_input: Decimal | None = None
     output: Decimal | None = None
+    cached_input: Decimal | None = None
+    cache_write: Decimal | None = None
+    reasoning: Decimal | None = None
+    audio_input: Decimal | None = None
+    audio_output: Decimal | None = None
 
 
 class _Row(msgspec.Struct, frozen=True):
@@ -178,7 +186,7 @@ def _listing(version: str, row: _Row) -> Listing:
         audio_input=row.audio_input,
         audio_output=row.audio_output,
         request=row.request,
-        tiers=tuple(UsdTier(tier.above, tier.input, tier.cached_input, tier.output) for tier in row.tiers),
+        tiers=tuple(_usd_tier(tier) for tier in row.tiers),
     )
     return Listing(price_from_row(version, usd), row.context, row.max_output, tuple(row.can.split()))
 
@@ -192,13 +200,30 @@ def _names(model: str) -> list[str]:
     return names + [undated for name in names if (undated := _DATE.sub("", name)) != name]
 
 
+def _usd_tier(tier: _Tier) -> UsdTier:
+    return UsdTier(
+        above_input_tokens=tier.above,
+        input=tier.input,
+        output=tier.output,
+        cached_input=tier.cached_input,
+        cache_write=tier.cache_write,
+        reasoning=tier.reasoning,
+        audio_input=tier.audio_input,
+        audio_output=tier.audio_output,
+    )
+
+
 def _tier(tier: UsdTier, row: UsdRow) -> Tier:
     tier_input = _given(tier.input, row.input)
     return Tier(
         above_input_tokens=tier.above_input_tokens,
-        input_pico_usd=_pico(tier_input),
-        cached_input_pico_usd=_pico(_given(tier.cached_input, tier_input)),
-        output_pico_usd=_pico(_given(tier.output, row.output)),
+        input_pico_usd=pico_usd_per_token(tier_input),
+        cached_input_pico_usd=pico_usd_per_token(_given(tier.cached_input, tier_input)),
+        output_pico_usd=pico_usd_per_token(_given(tier.output, row.output)),
+        cache_write_pico_usd=_pico_or_none(tier.cache_write),
+        reasoning_pico_usd=_pico_or_none(tier.reasoning),
+        audio_input_pico_usd=_pico_or_none(tier.audio_input),
+        audio_output_pico_usd=_pico_or_none(tier.audio_output),
     )
 
 
@@ -206,11 +231,8 @@ def _given(value: Decimal | None, otherwise: Decimal) -> Decimal:
     return otherwise if value is None else value
 
 
-def _pico(usd_per_million: Decimal) -> int:
-    pico_usd = pico_usd_per_token(usd_per_million)
-    if pico_usd < 0:
-        raise ValueError(f"a price of {usd_per_million} dollars per million tokens is below nothing: give 0 or more")
-    return pico_usd
+def _pico_or_none(usd_per_million: Decimal | None) -> int | None:
+    return None if usd_per_million is None else pico_usd_per_token(usd_per_million)
 
 
 def _above(tier: UsdTier) -> int:

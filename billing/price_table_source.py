@@ -115,9 +115,9 @@ def litellm_tier(entry: Mapping[str, Any], field: str) -> Row:
     suffix = field.removeprefix("input_cost_per_token")
     thousands = suffix.removeprefix("_above_").removesuffix("k_tokens")
     tier: Row = {"above": int(thousands) * 1000}
-    for theirs in ("input_cost_per_token", "cache_read_input_token_cost", "output_cost_per_token"):
+    for theirs, ours in RATES.items():
         if entry.get(theirs + suffix) is not None:
-            tier[RATES[theirs]] = usd(entry[theirs + suffix] * MILLION)
+            tier[ours] = usd(entry[theirs + suffix] * MILLION)
     return tier
 
 
@@ -159,8 +159,8 @@ def from_genai(model: Any, source: str, at: datetime) -> Row | None:
 
 def genai_tier(rates: Mapping[str, Any], start: int) -> Row:
     tier: Row = {"above": start}
-    for name in ("input", "cached_input", "output"):
-        reached = [each.price for each in getattr(rates.get(name), "tiers", ()) if each.start <= start]
+    for name, rate in rates.items():
+        reached = [each.price for each in getattr(rate, "tiers", ()) if each.start <= start]
         if reached:
             tier[name] = usd(reached[-1])
     return tier

@@ -159,7 +159,10 @@ def test_what_is_given_is_kept_exactly() -> None:
         audio_input=Decimal(40),
         audio_output=Decimal(80),
         request=Decimal("0.0025"),
-        tiers=(UsdTier(200_000, input=Decimal("1.2")), UsdTier(100_000, output=Decimal("0.000001"))),
+        tiers=(
+            UsdTier(200_000, input=Decimal("1.2"), reasoning=Decimal(2)),
+            UsdTier(100_000, output=Decimal("0.000001")),
+        ),
     )
     price = price_from_row("mine", row)
     assert price.cached_input_pico_usd == 150_000
@@ -168,7 +171,10 @@ def test_what_is_given_is_kept_exactly() -> None:
     assert (price.audio_input_pico_usd, price.audio_output_pico_usd) == (40_000_000, 80_000_000)
     assert price.request_nano_usd == 2_500_000
     # A tier that names no cached rate gives no discount that nobody promised.
-    assert price.tiers == (Tier(100_000, 600_000, 600_000, 1), Tier(200_000, 1_200_000, 1_200_000, 900_000))
+    assert price.tiers == (
+        Tier(100_000, 600_000, 600_000, 1),
+        Tier(200_000, 1_200_000, 1_200_000, 900_000, reasoning_pico_usd=2_000_000),
+    )
 
 
 @pytest.mark.parametrize("rate", ["0.0000001", "-1", "NaN", "Infinity"])
@@ -198,6 +204,7 @@ ENTRY = {
     "cache_creation_input_token_cost": Decimal("0.0"),
     "input_cost_per_token_above_200k_tokens": Decimal("2.5e-06"),
     "output_cost_per_token_above_200k_tokens": Decimal("1.5e-05"),
+    "output_cost_per_reasoning_token_above_200k_tokens": Decimal("3e-05"),
     "input_cost_per_token_above_200k_tokens_priority": Decimal(9),
     "input_cost_per_request": Decimal("5e-03"),
     "max_input_tokens": Decimal(1048576),
@@ -215,7 +222,7 @@ def test_an_entry_of_the_map_becomes_a_row_of_ours() -> None:
         "reasoning": "20",
         "cached_input": "0.125",
         "request": "0.005",
-        "tiers": [{"above": 200_000, "input": "2.5", "output": "15"}],
+        "tiers": [{"above": 200_000, "input": "2.5", "output": "15", "reasoning": "30"}],
         "context": 1_048_576,
         "max_output": 65_536,
         "can": "vision",

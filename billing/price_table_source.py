@@ -111,6 +111,15 @@ def from_litellm(entry: Mapping[str, Any], source: str) -> Row:
     return row
 
 
+def priced_by_token(entry: Mapping[str, Any]) -> bool:
+    """Whether tokens are what is paid for. Free tokens beside a price per song or second are no free model."""
+    if entry.get("input_cost_per_token") is None:
+        return False
+    costs = {name: cost for name, cost in entry.items() if "cost" in name and isinstance(cost, Decimal)}
+    by_token = any(costs.get(name) for name in RATES)
+    return by_token or not any(costs.values())
+
+
 def litellm_tier(entry: Mapping[str, Any], field: str) -> Row:
     suffix = field.removeprefix("input_cost_per_token")
     thousands = suffix.removeprefix("_above_").removesuffix("k_tokens")
@@ -127,7 +136,7 @@ def litellm_rows(prices: Mapping[str, Any], names: Names, source: str) -> Rows:
     for key, entry in prices.items():
         listed = entry.get("litellm_provider") == names.litellm and entry.get("mode") in MODES
         # What stands there without its provider's prefix is a size class or a second copy.
-        if listed and key.startswith(names.litellm_prefix) and entry.get("input_cost_per_token") is not None:
+        if listed and key.startswith(names.litellm_prefix) and priced_by_token(entry):
             rows[key.removeprefix(names.litellm_prefix)] = from_litellm(entry, source)
     return rows
 

@@ -212,6 +212,12 @@ ENTRY = {
     "supports_vision": True,
     "supports_reasoning": False,
 }
+FREE_ENTRY = {
+    "litellm_provider": "gemini",
+    "mode": "chat",
+    "input_cost_per_token": Decimal(0),
+    "output_cost_per_token": Decimal(0),
+}
 
 
 def test_an_entry_of_the_map_becomes_a_row_of_ours() -> None:
@@ -236,9 +242,11 @@ def test_only_a_providers_own_token_priced_models_are_taken() -> None:
         "gemini/image": {**ENTRY, "mode": "image_generation"},
         "gemini/by-second": {**ENTRY, "input_cost_per_token": None},
         "openai-a": {**ENTRY, "litellm_provider": "openai"},
+        "gemini/song": {**FREE_ENTRY, "output_cost_per_second": Decimal("0.04")},
+        "gemini/free": FREE_ENTRY,
         "alias": {"alias_of": "gemini/a"},
     }
-    assert set(source.litellm_rows(prices, source.PROVIDERS["gemini"], "s")) == {"a"}
+    assert set(source.litellm_rows(prices, source.PROVIDERS["gemini"], "s")) == {"a", "free"}
 
 
 @dataclass

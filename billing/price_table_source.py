@@ -152,6 +152,10 @@ def genai_rows(models: Iterable[Any], source: str, at: datetime) -> Rows:
 
 
 def from_genai(model: Any, source: str, at: datetime) -> Row | None:
+    """A model whose price depends on the hour has no row: one rate would be wrong for half of the day."""
+    conditional = model.prices if isinstance(model.prices, list) else []
+    if any(hasattr(each.constraint, "start_time") for each in conditional):
+        return None
     rates = {GENAI_RATES[name]: rate for name, rate in vars(model.get_prices(at)).items() if name in GENAI_RATES}
     rates = {name: rate for name, rate in rates.items() if rate is not None}
     if "input" not in rates:

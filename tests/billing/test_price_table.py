@@ -287,10 +287,21 @@ class AnyOf:
 
 
 @dataclass
+class Hours:
+    start_time: str
+
+
+@dataclass
+class Conditional:
+    constraint: Any
+
+
+@dataclass
 class Model:
     match: Any
     rates: Rates
     context_window: int | None = None
+    prices: Any = None
 
     def get_prices(self, at: datetime) -> Rates:
         assert at == NOON
@@ -307,6 +318,7 @@ def test_a_model_of_the_other_source_becomes_a_row_under_each_name_that_it_spell
     models = [
         Model(AnyOf([Equals("a"), StartsWith("a-"), Equals("b")]), rates, 1000),
         Model(Equals("image"), Rates(output_mtok=Decimal(1))),
+        Model(Equals("by-the-hour"), rates, prices=[Conditional(None), Conditional(Hours("16:30"))]),
     ]
     row = {
         "source": "s",

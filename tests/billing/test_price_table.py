@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -345,3 +346,16 @@ def test_the_written_file_is_json_with_one_line_a_model() -> None:
     assert json.loads(text) == whole
     assert sum(line.startswith(('"a":', '"b":')) for line in text.splitlines()) == 2
     assert whole["taken_on"] == "2026-11-25"
+
+
+def test_the_command_reads_a_map_and_writes_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prices = tmp_path / "map.json"
+    prices.write_text(
+        '{"gemini/a": {"litellm_provider": "gemini", "mode": "chat", "max_input_tokens": 1e3,'
+        ' "input_cost_per_token": 1.25e-06, "output_cost_per_token": 0.00001}}'
+    )
+    source.main([str(prices), "--version", "1.2.3", "--date", "2026-11-25"])
+    written = json.loads(capsys.readouterr().out)
+    row = {"source": "litellm-1.2.3", "input": "1.25", "output": "10", "context": 1000}
+    assert written["providers"]["gemini"] == {"a": row}
+    assert written["sources"] == {"litellm": {"version": "1.2.3", "license": "MIT"}}

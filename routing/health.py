@@ -90,13 +90,19 @@ class Trouble:
 class Health:
     def __init__(self) -> None:
         self._troubles: dict[str, Trouble] = {}
-        # The latest instant at which anything still rests: while it lies behind, nobody need be asked about.
+        # The latest instant at which anything still rests: once it has passed, nobody need be asked about.
         self.cooling_latest_at_us = 0
 
     def cooling_until(self, deployment_id: str) -> int:
         """The instant at which its rest ends, 0 where it never rested. One in the past rests no more."""
         trouble = self._troubles.get(deployment_id)
         return trouble.until_at_us if trouble is not None else 0
+
+    def any_cooling(self, deployment_ids: tuple[str, ...], now_at_us: int) -> bool:
+        """Whether at least one of these rests; nearly always answered by one comparison."""
+        if now_at_us >= self.cooling_latest_at_us:
+            return False
+        return any(self.cooling_until(each) > now_at_us for each in deployment_ids)
 
     def state(self, deployment_id: str, now_at_us: int) -> State:
         trouble = self._troubles.get(deployment_id)

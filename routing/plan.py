@@ -47,10 +47,11 @@ class _Lane:
 class Planner:
     """The plan of one pool and its fallbacks, with all that is known beforehand worked out once."""
 
-    __slots__ = ("_edges", "_lanes", "_ready")
+    __slots__ = ("_edges", "_ids", "_lanes", "_ready")
 
     def __init__(self, pool: Pool, fallbacks: tuple[Pool, ...] = ()) -> None:
         self._lanes = _lanes(pool, fallbacks)
+        self._ids = tuple(seat.deployment.id for lane in self._lanes for seat in lane.seats)
         self._edges: list[float] = []
         self._ready: list[tuple[Choice, ...]] = []
         if prod(factorial(len(lane.seats)) for lane in self._lanes) <= ORDERS_READY_MAX:
@@ -68,7 +69,7 @@ class Planner:
 
     def plan(self, health: Health, now_at_us: int, draw: float) -> tuple[Choice, ...]:
         """The order for this request; `draw` is uniform in [0, 1)."""
-        if now_at_us >= health.cooling_latest_at_us and self._ready:
+        if self._ready and not health.any_cooling(self._ids, now_at_us):
             return self._ready[bisect_right(self._edges, draw)]
         return self._weigh(health, now_at_us, draw)
 

@@ -74,6 +74,9 @@ FITS: Final = Fit()
 
 def fit(row: ProviderDefaults, body: Mapping[str, object]) -> Fit:
     """How a parsed request body fits a provider. Where the new name is given as well, the old one is dropped."""
+    # Most traffic goes where nothing has to change; asking that first costs a quarter of finding it out.
+    if row.stream_usage and not (row.unsupported or row.renamed or row.dropped):
+        return FITS
     dropped = [name for name in row.dropped if name in body]
     if not row.stream_usage and "stream_options" in body:
         dropped.append("stream_options")

@@ -147,6 +147,7 @@ WORDS = event({"role": "assistant", "content": ""}) + event({"content": "Par"}) 
     [
         WORDS + event(finish_reason="stop") + DONE,
         WORDS + event(finish_reason="stop") + USAGE + DONE,
+        b'data: {"choices":null}\n\n' + WORDS + event(finish_reason="stop") + DONE,
         b": ping\n\n" + WORDS + event({"content": "."}, "stop") + DONE,
         (WORDS + event(finish_reason="stop") + DONE).replace(b"\n", b"\r\n").replace(b"data: ", b"data:"),
     ],

@@ -51,11 +51,11 @@ def test_a_plan_holds_every_target_once_with_those_that_rest_last(
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=4))
 def test_each_target_is_first_as_often_as_its_weight_says(weights: list[int]) -> None:
-    """Evenly spaced draws measure the shares exactly; a cooling stranger makes the planner draw afresh."""
+    """Evenly spaced draws measure the shares exactly, in the orders laid out beforehand and in those drawn afresh."""
     planner = Planner(pool("chat", *weights))
-    for health in (Health(), resting("a stranger")):
+    for order in (planner.plan, planner._weigh):
         draws = 2000
-        first = Counter(ids(planner.plan(health, NOW, n / draws))[0] for n in range(draws))
+        first = Counter(ids(order(Health(), NOW, n / draws))[0] for n in range(draws))
         for place, weight in enumerate(weights):
             assert abs(first[f"chat[{place}]"] - draws * weight / sum(weights)) <= 2
 
@@ -76,14 +76,19 @@ def test_what_was_laid_out_beforehand_is_what_would_be_drawn(weights: list[int],
     # Draws in the middle of a thousandth: at the very edges the two may round differently.
     draw = (int(draw * 1000) + 0.5) / 1000
     planner = Planner(pool("chat", *weights), (pool("f0", *other),))
-    assert ids(planner.plan(Health(), NOW, draw)) == ids(planner.plan(resting("a stranger"), NOW, draw))
+    assert planner.plan(Health(), NOW, draw) == planner._weigh(Health(), NOW, draw)
 
 
 @given(st.floats(0, 1))
 def test_a_standby_is_never_drawn_before_one_with_weight(draw: float) -> None:
     planner = Planner(pool("chat", 0, 3, 0, 2, 0))
-    for health in (Health(), resting("a stranger")):
-        assert set(ids(planner.plan(health, NOW, draw))[:2]) == {"chat[1]", "chat[3]"}
+    for order in (planner.plan, planner._weigh):
+        assert set(ids(order(Health(), NOW, draw))[:2]) == {"chat[1]", "chat[3]"}
+
+
+def test_a_stranger_that_rests_changes_no_plan() -> None:
+    planner = Planner(pool("chat", 3, 1), (pool("small", 1),))
+    assert planner.plan(resting("a stranger"), NOW, 0.5) is planner.plan(Health(), NOW, 0.5)
 
 
 def test_of_those_that_rest_the_first_to_wake_comes_first() -> None:

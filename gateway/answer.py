@@ -97,6 +97,18 @@ class Answer:
                 self._stream = None
                 self.expires_at = self.deadline
 
+    def whole_answer(self, head: ResponseHead, body: bytes) -> None:
+        if self._stream is not None:
+            self.head_received(head)
+            self.body(body)
+            self.end()
+            return
+        self._connection = None
+        self._s.sweep.discard(self)
+        self.head = head
+        self._pieces.append(body)
+        self.judged.set(None)
+
     def body(self, data: bytes) -> None:
         stream = self._stream
         if stream is None:

@@ -128,6 +128,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         loop=loop,
         sweep=sweep,
         clock=now_us,
+        monotonic=time.monotonic,
         draw=random.random,  # noqa: TID251  # the one source of chance
         mint_id=RequestIds(now_us, os.urandom),
         gate=gate,

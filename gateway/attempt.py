@@ -63,12 +63,16 @@ def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, road: Ro
     if output_max is None:
         output_max = road.output_tokens_max
     deployment = choice.deployment
+    number = len(ride.attempts) + 1
+    started_at, at_us = ride.started_at, ride.at_us
+    if number > 1:
+        started_at, at_us = s.monotonic(), s.clock()
     hold = Hold(
-        ride.request_id, len(ride.attempts) + 1, s.clock(), key.id, key.team_id, key.user_id, ride.end_user,
+        ride.request_id, number, at_us, key.id, key.team_id, key.user_id, ride.end_user,
         deployment.provider, deployment.model, ride.model_asked, ride.tags, price,
         reservation_nano_usd(len(ask.body), output_max * ask.choices, price),
     )  # fmt: skip
-    return Attempt(choice, road, hold, why, s.loop.time())
+    return Attempt(choice, road, hold, why, started_at)
 
 
 async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, stream: ChatStream | None) -> None:
@@ -286,16 +290,17 @@ def _outcome_of(error: UpstreamError) -> Outcome:
 def _note(s: Services, ride: Ride, attempt: Attempt) -> None:
     """Tells health and credentials, and adds the attempt to the request's story."""
     outcome, deployment, keys = attempt.outcome, attempt.choice.deployment, attempt.road.provider.keys
-    now_at_us = s.clock()
+    hold = attempt.hold
+    duration_us = int((s.monotonic() - attempt.started_at) * US)
+    now_at_us = hold.opened_at_us + duration_us
     keys.note(attempt.key_place, outcome, now_at_us, attempt.retry_after_s)
     # A limit is a key's: only when no key is awake does the target rest.
     if outcome is not Outcome.RATE_LIMITED or not keys.awake(now_at_us):
         jitter = 0.0 if outcome is Outcome.ANSWERED else s.draw()
         s.health.note(deployment.id, outcome, now_at_us, attempt.retry_after_s, jitter)
-    hold = attempt.hold
     row = AttemptRow(
         hold.attempt, deployment.provider, deployment.model, attempt.why, attempt.status, outcome.value, attempt.error,
-        hold.opened_at_us, int((s.loop.time() - attempt.started_at) * US), attempt.usage, attempt.cost_nano_usd,
+        hold.opened_at_us, duration_us, attempt.usage, attempt.cost_nano_usd,
     )  # fmt: skip
     ride.attempts.append(row)
     ride.spent_nano_usd += attempt.cost_nano_usd

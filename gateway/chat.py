@@ -146,9 +146,10 @@ async def attempts(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choices:
     """Tries the plan's targets until one answers. Raises what the caller is to be told when none did."""
     failed: list[Attempt] = []
     unable: BadRequest | None = None
-    queue = list(choices)
-    while queue and len(failed) < ATTEMPTS_MAX:
-        choice = queue.pop(0)
+    place = 0
+    while place < len(choices) and len(failed) < ATTEMPTS_MAX:
+        choice = choices[place]
+        place += 1
         road = s.roads.roads[choice.deployment.id]
         provider = road.provider
         refused = None if provider.plain else fit(provider.row, ask.fields).refused
@@ -177,10 +178,10 @@ async def attempts(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choices:
         verdict = VERDICTS[attempt.outcome]
         if attempt.status in PASSED_ON and not verdict.another_target:
             raise ProviderRefused(attempt.status or 400, attempt.told or {"message": attempt.error})
-        if s.loop.time() >= ride.deadline:
+        if s.monotonic() >= ride.deadline:
             break
         if verdict.another_key and len(provider.heads) > 1 and provider.keys.awake(s.clock()):
-            queue.insert(0, choice)
+            place -= 1  # the same target, another of its keys
         elif not verdict.another_target:
             break
     if not failed:

@@ -67,7 +67,7 @@ class Ride:
         self.body = body
         self.at_us = at_us = s.clock()
         self.request_id = s.mint_id.at(at_us)
-        self.started_at = s.loop.time()
+        self.started_at = s.monotonic()
         self.attempts: list[AttemptRow] = []
 
     def start(self, life: Coroutine[Any, None, None]) -> None:
@@ -165,6 +165,7 @@ class Ride:
     def close(self, status: int, error_code: str | None) -> None:
         """The end of every request: the log row, the metrics, nothing more to wait for."""
         self.over = True
+        self._errand = self.answer = None  # no cycle is left for the collector
         s = self._s
         s.gate.in_flight -= 1
         if self._sweep_on:
@@ -173,7 +174,7 @@ class Ride:
         row = RequestRow(
             self.request_id, self.at_us, key.id if key else "", key.team_id if key else None, key.user_id if key else None,
             self.model_asked, self.model, self.provider, self.route, self.why, self.cache, self.stream, status, error_code,
-            int((s.loop.time() - self.started_at) * 1_000_000), self.first_content_us, self.spent_nano_usd,
+            int((s.monotonic() - self.started_at) * 1_000_000), self.first_content_us, self.spent_nano_usd,
             tuple(self.attempts), self.tags, self.end_user,
         )  # fmt: skip
         s.metrics.request(row)

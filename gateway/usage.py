@@ -52,6 +52,8 @@ def usage_of_answer(body: bytes) -> Usage | None:
     if found is None or found.prompt_tokens is None:
         return NO_USAGE
     prompt, completion = found.prompt_tokens_details, found.completion_tokens_details
+    if prompt is None and completion is None and found.prompt_cache_hit_tokens is None:
+        return Usage(found.prompt_tokens, 0, 0, found.completion_tokens or 0)
     cached = (prompt.cached_tokens if prompt else None) or found.prompt_cache_hit_tokens or 0
     return _usage(
         found.prompt_tokens, cached, (prompt.cache_write_tokens if prompt else None) or 0, found.completion_tokens or 0,

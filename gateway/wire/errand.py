@@ -28,16 +28,18 @@ class Waiter(Generic[T]):
         if not self.ready:
             self.ready = True
             self._value = value
-            if self._errand is not None:
-                self._errand.resume()
+            errand, self._errand = self._errand, None
+            if errand is not None:
+                errand.resume()
 
     def fail(self, error: BaseException) -> None:
         """Lets the errand that waits see `error`, now."""
         if not self.ready:
             self.ready = True
             self._error = error
-            if self._errand is not None:
-                self._errand.resume()
+            errand, self._errand = self._errand, None
+            if errand is not None:
+                errand.resume()
 
     def __await__(self) -> Generator[Any, None, T]:
         if not self.ready:

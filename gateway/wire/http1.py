@@ -17,10 +17,12 @@ LENGTH_DIGITS_MAX: Final = 18
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _FIELDS = rb"((?:" + _TOKEN + rb":[\t\x20-\x7e\x80-\xff]*\r\n)*)\r\n"
 _REQUEST = re.compile(rb"(" + _TOKEN + rb") ([\x21-\x7e]+) HTTP/1\.([01])\r\n" + _FIELDS)
-_TAKEN = re.compile(
-    rb"\r\n((?i:content-length|content-type|content-encoding|transfer-encoding|connection|retry-after(?:-ms)?))[ \t]*:"
-    rb"[ \t]*([^\r\n]*)"
-)
+_TAKEN: Final = frozenset(
+    {
+        b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"connection", b"retry-after",
+        b"retry-after-ms",
+    }
+)  # fmt: skip
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 _BODILESS: Final = (204, 304)
 _ONE: Final = ord("1")
@@ -174,15 +176,19 @@ def parse_response_head(head: bytes, *, bodiless: bool = False) -> ResponseHead:
     Only the headers that mean something to a gateway are taken up: an answer has twenty, and a dictionary of them all costs more
     than the rest of the reading.
     """
-    if not head.startswith(b"HTTP/1.") or head[9:12].isdigit() is False or head.count(b"\n") != head.count(b"\r\n"):
+    lines = head.split(b"\r\n")
+    code = lines[0][9:12]
+    if not head.startswith(b"HTTP/1.") or not code.isdigit():
         raise ProtocolError("the provider's answer is not HTTP/1.1")
-    status = int(head[9:12])
+    status = int(code)
     headers: dict[bytes, bytes] = {}
-    for name, value in _TAKEN.findall(head):
+    for line in lines:
+        name, _, value = line.partition(b":")
         lower = name.lower()
-        if lower in headers and lower in _FRAMING:
-            raise ProtocolError(f"the provider sent {lower.decode()} twice")
-        headers[lower] = value.rstrip(b" \t")
+        if lower in _TAKEN:
+            if lower in headers and lower in _FRAMING:
+                raise ProtocolError(f"the provider sent {lower.decode()} twice")
+            headers[lower] = value.strip(b" \t")
     keep_alive = head[7] == _ONE
     connection = headers.get(b"connection")
     if connection is not None and b"close" in connection.lower():

@@ -56,6 +56,10 @@ class Sink(Protocol):
         """The answer is whole."""
         ...
 
+    def whole_answer(self, head: ResponseHead, body: bytes) -> None:
+        """All three at once, for an answer that came in one piece."""
+        ...
+
     def broken(self, error: UpstreamError) -> None:
         """There will be no more."""
         ...
@@ -115,6 +119,7 @@ class Inflater:
         return self._zlib.eof
 
 
+_ENCODING: Final = b"content-encoding"
 _CODINGS: Final = {b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 
 
@@ -179,9 +184,27 @@ class UpstreamConnection(asyncio.Protocol):
             return
         self._answered = True
         try:
+            if self._head is None and not self._buffer:
+                # The common case, all of it in one piece, without a step for each part.
+                cut = data.find(CRLF2) + 4
+                if cut > 3:
+                    head = parse_response_head(data[:cut])
+                    if head.content_length == len(data) - cut and head.status >= 200 and _ENCODING not in head.headers:
+                        self._whole(self._sink, head, data[cut:])
+                        return
             self._take(data)
         except (ProtocolError, BadAnswer) as error:
             self._break(error if isinstance(error, BadAnswer) else BadAnswer(str(error)))
+
+    def _whole(self, sink: Sink, head: ResponseHead, body: bytes) -> None:
+        self._sink = None
+        transport = self._transport
+        if head.keep_alive and transport is not None and not transport.is_closing():
+            self.reused = True
+            self._pool.give_back(self)
+        elif transport is not None:
+            transport.close()
+        sink.whole_answer(head, body)
 
     def _take(self, data: bytes) -> None:
         while self._head is None:
@@ -316,8 +339,9 @@ class Pool:
 
     def idle(self) -> UpstreamConnection | None:
         """A kept-alive connection, or None."""
-        while self._idle:
-            connection = self._idle.pop()
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
             if connection.usable:
                 return connection
         return None

@@ -1,0 +1,245 @@
+"""What one worker does with money: hold it, note that it may be spent, settle it. In memory and in the journal only.
+
+Everything here but `open`, `flush` and `close` runs on the event loop's thread and does no I/O beyond one copy into the
+journal's pages; the flusher's thread carries it into the database.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from billing.database import open_engine
+from billing.flusher import Flusher
+from billing.holds import REQUEST_ID_CHARS_MAX, EntryKind, Hold, Posting, encode, encode_hold, encode_price
+from billing.journal import (
+    JOURNAL_BYTES_MAX,
+    SEGMENT_BYTES,
+    Journal,
+    JournalFull,
+    JournalInUse,
+    JournalRecordTooLarge,
+    Mark,
+)
+from billing.ledger import Ledger
+from billing.price import Price, Usage
+from billing.recovery import read_journal, told_by_recovery
+from billing.request_log import AttemptRow, RequestRow
+
+__all__ = [
+    "AttemptRow",
+    "Books",
+    "EntryKind",
+    "Hold",
+    "HoldNotOpen",
+    "JournalFull",
+    "JournalInUse",
+    "JournalRecordTooLarge",
+    "RequestRow",
+    "Usage",
+]
+
+FLUSHER_BUSY_MS: Final = 1000  # short, for the journal needs tending between two tries
+FLUSH_S_MAX: Final = 10
+
+# Plain integers: a flag's own arithmetic costs more than the copy.
+_R: Final = int(Mark.R)
+_D: Final = int(Mark.D)
+_P: Final = int(Mark.P)
+_X: Final = int(Mark.X)
+_RD: Final = int(Mark.R | Mark.D)
+_US: Final = int(Mark.U | Mark.S)
+_UNKNOWN: Final = int(EntryKind.UNKNOWN)
+_SAVING: Final = int(EntryKind.SAVING)
+
+_Name = tuple[str, int]
+
+
+class HoldNotOpen(LookupError):
+    """A step for an attempt that is not in the state before it: never reserved, or closed already."""
+
+
+class FlushTimedOut(TimeoutError):
+    """The database did not take the queued rows in time; they are kept and tried again."""
+
+
+class Books:
+    def __init__(
+        self,
+        directory: Path,
+        database_url: str,
+        *,
+        clock: Callable[[], int],
+        writer: int = 0,
+        log: Callable[[bytes], None] | None = None,
+        journal_sync: str = "os",
+        journal_bytes_max: int = JOURNAL_BYTES_MAX,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        """`clock` answers microseconds since the epoch. `log` takes lines of JSON, many at once, on the flusher's thread.
+
+        The journal of `directory` is this process's alone; `writer` numbers its chain of batches.
+        """
+        self._engine = open_engine(database_url, busy_ms=FLUSHER_BUSY_MS)
+        self._journal = Journal(
+            directory, segment_bytes=segment_bytes, journal_bytes_max=journal_bytes_max, sync=journal_sync
+        )
+        self._flusher = Flusher(Ledger(self._engine, writer), self._journal, clock, log)
+        self._reserved: dict[_Name, tuple[Hold, int]] = {}
+        self._dispatched: dict[_Name, tuple[Hold, int]] = {}
+        self._progress: dict[_Name, Usage] = {}
+        self._prices: dict[int, tuple[Price, msgspec.Raw]] = {}
+        self._pending_nano_usd = 0
+        self._segment = 0
+
+    def open(self) -> None:
+        """Recovers what an earlier boot left, then starts the flusher, which posts it before anything else."""
+        postings, requests, left = (), (), self._journal.open()
+        try:
+            postings = read_journal(left)
+            requests = told_by_recovery(postings)
+        except BaseException:
+            self._journal.close()
+            raise
+        self._segment = self._journal.number
+        self._flusher.opened[self._segment] = 0
+        self._flusher.start(postings, requests, left)
+
+    def close(self) -> None:
+        """Flushes everything. Where the database does not take it, the journal stays, and the next start posts it."""
+        if self._flusher.close() and not self._reserved and not self._dispatched:
+            self._journal.discard()
+        else:
+            self._journal.close()
+        self._engine.dispose()
+
+    def flush(self, wait_s: int = FLUSH_S_MAX) -> None:
+        """What was settled before stands in the database after."""
+        if not self._flusher.flush(wait_s):
+            raise FlushTimedOut(f"the database took no rows for {wait_s} s: see the log; nothing is lost")
+
+    def reserve(self, hold: Hold) -> None:
+        """R. Where budgets will say no."""
+        self._reserved[self._fresh_name(hold)] = hold, self._write_hold(hold, _R, self._journal.append)
+        self._pending_nano_usd += hold.amount_nano_usd
+
+    def dispatch(self, hold: Hold) -> None:
+        """D: right before the first byte goes upstream."""
+        name = hold[:2]
+        if name not in self._reserved:
+            raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is not reserved: reserve it, and dispatch it once")
+        self._journal.append_promising(_D, encode(name))
+        self._dispatched[name] = self._reserved.pop(name)
+
+    def reserve_and_dispatch(self, hold: Hold) -> None:
+        """Both at once, in one record, for the ordinary case in which nothing happens between the two."""
+        name = self._fresh_name(hold)
+        self._dispatched[name] = hold, self._write_hold(hold, _RD, self._journal.append_promising)
+        self._pending_nano_usd += hold.amount_nano_usd
+
+    def progress(self, hold: Hold, usage: Usage) -> None:
+        """P: a stream's usage so far, which is what a crash would charge."""
+        name = hold[:2]
+        if name not in self._dispatched:
+            raise HoldNotOpen(
+                f"{hold.request_id}/{hold.attempt} is not dispatched: tell progress of attempts in flight"
+            )
+        # Only an estimate gets better by it, so it is no reason to fail a stream that has its room for the end.
+        with suppress(JournalFull):
+            self._journal.append(_P, encode((*name, usage)))
+        self._progress[name] = usage
+
+    def settle(self, hold: Hold, usage: Usage, cost_nano_usd: int, kind: EntryKind) -> None:
+        """U and S. An unknown outcome charges the whole hold, whatever cost is given."""
+        name = hold[:2]
+        opened = self._dispatched.pop(name, None)
+        if opened is None:
+            raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is not dispatched: settle each dispatched hold once")
+        held, segment = opened
+        code = int(kind)
+        if code == _UNKNOWN:
+            cost_nano_usd = held[12]
+        self._journal.append_promised(_US, encode((*name, usage, cost_nano_usd, code)))
+        self._pending_nano_usd -= held[12]
+        if self._progress:
+            self._progress.pop(name, None)
+        self._flusher.settled.append(Posting(held, usage, cost_nano_usd, code, segment))
+
+    def release(self, hold: Hold) -> None:
+        """X: nothing was sent, or the provider certainly bills nothing."""
+        name = hold[:2]
+        if name in self._dispatched:
+            held, segment = self._dispatched.pop(name)
+            self._journal.append_promised(_X, encode(name))
+        elif name in self._reserved:
+            # A hold alone is released by recovery as well: without room its X need not be written.
+            held, segment = self._reserved.pop(name)
+            with suppress(JournalFull):
+                self._journal.append(_X, encode(name))
+        else:
+            raise HoldNotOpen(
+                f"{hold.request_id}/{hold.attempt} is not open: release a hold once, unless it is settled"
+            )
+        self._pending_nano_usd -= held.amount_nano_usd
+        self._progress.pop(name, None)
+        self._flusher.opened[segment] -= 1
+
+    def saving(self, hold: Hold, usage: Usage, saved_nano_usd: int) -> None:
+        """The memo of an answer from the cache. No provider was asked, so the journal has nothing to keep."""
+        self._flusher.settled.append(Posting(hold, usage, saved_nano_usd, _SAVING, 0))
+
+    def request(self, row: RequestRow) -> None:
+        """A request's row in the log and on its page, once, at its end."""
+        self._flusher.requests.append(row)
+
+    def pending_nano_usd(self) -> int:
+        return self._pending_nano_usd
+
+    def pending(self) -> tuple[Hold, ...]:
+        """The holds of requests in flight; any thread may ask."""
+        return tuple(hold for hold, _ in (*self._reserved.values(), *self._dispatched.values()))
+
+    def _fresh_name(self, hold: Hold) -> _Name:
+        name = hold[:2]
+        if name in self._dispatched or name in self._reserved:
+            raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is held already: number the attempts of a request")
+        if len(name[0]) > REQUEST_ID_CHARS_MAX:
+            raise ValueError(f"request id {name[0]!r} is too long: use at most {REQUEST_ID_CHARS_MAX} characters")
+        return name
+
+    def _write_hold(self, hold: Hold, mark: int, append: Callable[[int, bytes], int]) -> int:
+        price = self._prices.get(id(hold[11])) or self._encoded(hold[11])
+        segment = append(mark, encode_hold(hold, price[1]))
+        if segment != self._segment:
+            self._rolled(segment)
+        self._flusher.opened[segment] += 1
+        return segment
+
+    def _encoded(self, price: Price) -> tuple[Price, msgspec.Raw]:
+        # Kept with the price itself, so that its identity stays its own.
+        if len(self._prices) >= 10_000:
+            self._prices.clear()
+        self._prices[id(price)] = price, encode_price(price)
+        return self._prices[id(price)]
+
+    def _rolled(self, segment: int) -> None:
+        """A new segment has begun: holds that are two behind move up, so that one long stream keeps no old one alive."""
+        self._flusher.opened[segment] = 0
+        before, self._segment = self._segment, segment
+        with suppress(JournalFull):
+            for mark, holds in ((_R, self._reserved), (_RD, self._dispatched)):
+                for name, (hold, old) in tuple(holds.items()):
+                    if old < before:
+                        self._move_up(mark, holds, name, hold, old)
+
+    def _move_up(self, mark: int, holds: dict[_Name, tuple[Hold, int]], name: _Name, hold: Hold, old: int) -> None:
+        price = self._prices.get(id(hold.price)) or self._encoded(hold.price)
+        segment = self._journal.append(mark, encode_hold(hold, price[1]))
+        self._flusher.opened[segment] = self._flusher.opened.get(segment, 0) + 1
+        holds[name] = hold, segment
+        usage = self._progress.get(name)
+        if usage is not None:
+            self._journal.append(_P, encode((*name, usage)))
+        self._flusher.opened[old] -= 1

@@ -1,0 +1,147 @@
+"""The thread that carries what was settled from memory into the database, and keeps the journal supplied with room.
+
+Nothing is dropped: an error of the database is logged and tried again for as long as it takes, the queue is kept, and
+the journal's quota is what bounds it.
+"""
+
+import logging
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from billing.holds import Posting
+from billing.journal import Journal
+from billing.ledger import Ledger
+from billing.request_log import RequestRow, encode_request
+
+FLUSH_S: Final = 0.25
+RETRY_S: Final = 0.5
+ROWS_MAX: Final = 20_000  # in one transaction: half a second of the writer's lock at the most
+
+_T = TypeVar("_T")
+_logger: Final = logging.getLogger(__name__)
+
+
+class Flusher:
+    """The event loop's thread appends to `settled` and `requests` and counts `opened`; all else is this thread's."""
+
+    def __init__(
+        self, ledger: Ledger, journal: Journal, clock: Callable[[], int], log: Callable[[bytes], None] | None
+    ) -> None:
+        self.settled: deque[Posting] = deque()
+        self.requests: deque[RequestRow] = deque()
+        self.opened: dict[int, int] = {}  # by segment: holds in it that must be posted before it can go
+        self._posted: Counter[int] = Counter()
+        self._ledger, self._journal, self._clock, self._log = ledger, journal, clock, log
+        self._turn = threading.Condition()
+        self._asked = self._answered = 0
+        self._closing = False
+        self._recovered: tuple[Sequence[Posting], Sequence[RequestRow], tuple[Path, ...]] | None = None
+        self._thread = threading.Thread(target=self._run, name="turnpike-flusher", daemon=True)
+
+    def start(self, postings: Sequence[Posting], requests: Sequence[RequestRow], left: tuple[Path, ...]) -> None:
+        """Begins with what an earlier boot left: its postings, then its segments can go."""
+        self._recovered = (postings, requests, left)
+        self._thread.start()
+
+    def flush(self, wait_s: int) -> bool:
+        """Asks for a turn now and waits for its end; False when the database did not take it in time."""
+        with self._turn:
+            self._asked += 1
+            ticket = self._asked
+            self._turn.notify_all()
+            return self._turn.wait_for(lambda: self._answered >= ticket, wait_s)
+
+    def close(self) -> bool:
+        """Flushes and ends the thread. False: the database did not take everything, the journal is still needed."""
+        with self._turn:
+            self._closing = True
+            self._turn.notify_all()
+        if self._thread.is_alive():
+            self._thread.join()
+        return self._recovered is None and not self.settled
+
+    def _run(self) -> None:
+        while True:
+            with self._turn:
+                if self._asked == self._answered and not self._closing:
+                    self._turn.wait(FLUSH_S)
+                ticket, closing = self._asked, self._closing
+            done = self.turn()
+            if done:
+                with self._turn:
+                    self._answered = ticket
+                    self._turn.notify_all()
+            if closing:
+                return
+
+    def turn(self) -> bool:
+        """One flush of what was queued when it began. False only when closing while the database is away."""
+        if self._recovered is not None:
+            postings, requests, left = self._recovered
+            if not self._deliver(postings, requests, again=True):
+                return False
+            for path in left:
+                path.unlink(missing_ok=True)
+            self._recovered = None
+        self._supply()
+        # What comes in meanwhile is the next turn's, so that a turn ends.
+        settled, requested = len(self.settled), len(self.requests)
+        while settled or requested:
+            batch = _take(self.settled, min(settled, ROWS_MAX))
+            rows = _take(self.requests, min(requested, ROWS_MAX))
+            settled, requested = settled - len(batch), requested - len(rows)
+            if not self._deliver(batch, rows, again=False):
+                self.settled.extendleft(reversed(batch))
+                return False
+            self._posted.update([posting[4] for posting in batch])
+            self._supply()
+        return True
+
+    def _deliver(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
+        written = [(row, encode_request(row)) for row in requests]
+        if written and self._log is not None:
+            # Told before it is stored: a database that is away must not silence the log as well.
+            self._tell(b"\n".join([line for _, line in written]) + b"\n", self._log)
+        while True:
+            try:
+                self._ledger.post(postings, written, self._clock(), again=again)
+            except SQLAlchemyError:
+                _logger.exception("the ledger took no rows: %d wait, trying again", len(postings) + len(self.settled))
+            else:
+                return True
+            again = True
+            self._supply()
+            with self._turn:
+                if self._closing or self._turn.wait_for(lambda: self._closing, RETRY_S):
+                    return False
+
+    def _tell(self, lines: bytes, log: Callable[[bytes], None]) -> None:
+        try:
+            log(lines)
+        except OSError:
+            _logger.exception("the log takes no lines: is its disk full?")
+
+    def _supply(self) -> None:
+        """Room for the journal: segments whose holds are all posted go back, spare ones are made ahead of need."""
+        done_below = 0
+        for number in self._journal.full_numbers():
+            # Equal only when none is open: an open hold is counted here and not there.
+            if self.opened.get(number, 0) != self._posted[number]:
+                break
+            done_below = number + 1
+        try:
+            self._journal.tend(done_below)
+        except OSError:
+            _logger.exception("the journal got no new segment: free the disk of its directory")
+        for number in [number for number in self._posted if number < done_below]:
+            del self._posted[number]
+            self.opened.pop(number, None)
+
+
+def _take(queue: deque[_T], count: int) -> list[_T]:
+    return [queue.popleft() for _ in range(count)]

@@ -1,0 +1,121 @@
+"""An attempt's hold, its kinds of entry, and how both are written into the journal."""
+
+from enum import IntEnum
+from typing import Final, NamedTuple
+
+import msgspec
+
+from billing.price import Price, Tier, Usage
+
+REQUEST_ID_CHARS_MAX: Final = 48  # a usage record's promised room depends on it
+
+
+class EntryKind(IntEnum):
+    """The codes are stored; a new kind takes a new number."""
+
+    ACTUAL = 1
+    ESTIMATED = 2
+    UNKNOWN = 3  # sent, and nothing heard of what it used: the whole hold is charged
+    OVERRUN = 4
+    REFUND = 5
+    ADJUSTMENT = 6
+    SAVING = 7  # what an answer from the cache had cost: a memo, never spend
+
+
+class Hold(NamedTuple):
+    """What one attempt may cost. Attempts of a request are numbered from 1.
+
+    The fields from `key_id` to `model`, and `tags`, name the account that is charged.
+    """
+
+    request_id: str
+    attempt: int
+    opened_at_us: int
+    key_id: str
+    team_id: str | None
+    user_id: str | None
+    end_user: str | None
+    provider: str
+    model: str
+    model_asked: str
+    tags: tuple[str, ...]
+    price: Price
+    amount_nano_usd: int
+
+
+class Posting(NamedTuple):
+    """A settlement on its way into the ledger; `segment` is where the journal keeps its hold (0: nowhere)."""
+
+    hold: Hold
+    usage: Usage
+    amount_nano_usd: int
+    kind: int
+    segment: int
+
+
+type_of_hold = tuple[
+    tuple[str, int, int, str, str | None, str | None, str | None, str, str, str, tuple[str, ...]],
+    tuple[str, int, int, int, int, int, int, int, int, tuple[tuple[int | None, ...], ...]],
+    int,
+]
+
+encode: Final = msgspec.msgpack.Encoder().encode
+_hold_decoder: Final = msgspec.msgpack.Decoder(type_of_hold)
+_name_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int])
+_progress_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, Usage])
+_usage_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, Usage, int, int])
+
+
+def encode_price(price: Price) -> msgspec.Raw:
+    """A price in the form in which a hold's record carries it: encoded once, copied into each."""
+    tiers = tuple(
+        (
+            tier.above_input_tokens,
+            tier.input_pico_usd,
+            tier.cached_input_pico_usd,
+            tier.output_pico_usd,
+            tier.cache_write_pico_usd,
+            tier.reasoning_pico_usd,
+            tier.audio_input_pico_usd,
+            tier.audio_output_pico_usd,
+        )
+        for tier in price.tiers
+    )
+    return msgspec.Raw(
+        encode(
+            (
+                price.version,
+                price.input_pico_usd,
+                price.output_pico_usd,
+                price.cached_input_pico_usd,
+                price.cache_write_pico_usd,
+                price.reasoning_pico_usd,
+                price.audio_input_pico_usd,
+                price.audio_output_pico_usd,
+                price.request_nano_usd,
+                tiers,
+            )
+        )
+    )
+
+
+def encode_hold(hold: Hold, price: msgspec.Raw) -> bytes:
+    return encode((hold[:11], price, hold[12]))
+
+
+def decode_hold(payload: bytes) -> Hold:
+    named, price, amount = _hold_decoder.decode(payload)
+    tiers = tuple(Tier(*tier) for tier in price[9])  # type: ignore[arg-type]  # the first four are never None
+    return Hold(*named, Price(*price[:9], tiers=tiers), amount)
+
+
+def decode_name(payload: bytes) -> tuple[str, int]:
+    return _name_decoder.decode(payload)
+
+
+def decode_progress(payload: bytes) -> tuple[str, int, Usage]:
+    return _progress_decoder.decode(payload)
+
+
+def decode_usage(payload: bytes) -> tuple[str, int, Usage, int, int]:
+    return _usage_decoder.decode(payload)

@@ -1,0 +1,281 @@
+"""One worker's journal: an append is one copy into mapped, preallocated pages, so `kill -9` loses nothing.
+
+What was appended stays in the page cache when the process dies. A power cut may lose the last seconds (`journal_sync: os`).
+"""
+
+import fcntl
+import mmap
+import os
+import re
+import struct
+import zlib
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from enum import IntFlag
+from pathlib import Path
+from typing import Final, NamedTuple
+
+SEGMENT_BYTES: Final = 16 * 1024 * 1024
+JOURNAL_BYTES_MAX: Final = 256 * 1024 * 1024
+RECORD_BYTES_MAX: Final = 16 * 1024
+USAGE_RECORD_BYTES_MAX: Final = 320  # what a dispatched attempt is promised: room for its U or its X
+SPARES: Final = 2  # segments ahead of need; one lasts 1.6 s at 25,000 requests a second
+
+_MAGIC: Final = b"TPJRNL01"
+_FRAME: Final = struct.Struct("<IIB")  # length of the payload, checksum, type
+_END: Final = b"\0\0\0\0"  # the next record's length, so that the leavings of a recycled segment are not read
+_NAME: Final = re.compile(r"([0-9]{12})\.tpj")
+
+
+class Mark(IntFlag):
+    """A record's type. One record may carry two that happen together, so that neither is without the other."""
+
+    R = 1  # a hold is taken
+    D = 2  # the first byte may go upstream from here on
+    P = 4  # a stream's usage so far
+    U = 8  # the final usage
+    S = 16  # settled
+    X = 32  # released
+
+
+class Record(NamedTuple):
+    mark: Mark
+    payload: bytes
+
+
+class JournalFull(Exception):
+    """No preallocated room for another attempt; nothing was sent, nothing is lost."""
+
+
+class JournalInUse(Exception):
+    """Another process holds this journal."""
+
+
+class JournalRecordTooLarge(ValueError):
+    """A hold whose names and tags do not fit into a record."""
+
+
+class _Segment(NamedTuple):
+    number: int
+    path: Path
+    pages: mmap.mmap
+
+
+class Journal:
+    """`append` belongs to the event loop's thread, `tend` to the flusher's; a deque and two counters are between them."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+        journal_bytes_max: int = JOURNAL_BYTES_MAX,
+        sync: str = "os",
+    ) -> None:
+        if sync != "os":
+            raise ValueError(f"journal_sync {sync!r} is not supported yet: use 'os'")
+        if segment_bytes < 4 * RECORD_BYTES_MAX or journal_bytes_max < (1 + SPARES) * segment_bytes:
+            raise ValueError(
+                f"a journal of {journal_bytes_max} bytes in segments of {segment_bytes} is too small:"
+                f" give each segment {4 * RECORD_BYTES_MAX} bytes and the whole {1 + SPARES} segments, at least"
+            )
+        self.directory = directory
+        self._segment_bytes = segment_bytes
+        self._segments_max = journal_bytes_max // segment_bytes
+        self._lock_fd: int | None = None
+        self._spares: deque[_Segment] = deque()  # made by the flusher, not yet the writer's
+        self._ready: deque[_Segment] = deque()  # the writer's, current first
+        self._full: list[_Segment] = []
+        self._last_number = 0
+        self._seeds: dict[int, int] = {}
+        self._limit = segment_bytes - len(_END)
+        # Bytes that may still be written once every promised usage record is. The margin pays for the tail of a
+        # segment into which the next record did not fit.
+        self._room = 0
+        self._margin = len(_MAGIC) + len(_END) + RECORD_BYTES_MAX
+        self._at = 0
+        self.number = 0
+        self._pages: mmap.mmap
+
+    def open(self) -> tuple[Path, ...]:
+        """Takes the lock and makes room. Answers the segments an earlier boot left, oldest first; they stay in place."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self._lock_fd = _exclusively(self.directory / "lock")
+        left = segments(self.directory)
+        self._last_number = max(map(segment_number, left), default=0)
+        while len(self._spares) <= SPARES:
+            self._spares.append(self._new())
+        self._adopt()
+        self._begin()
+        return left
+
+    def append(self, mark: int, payload: bytes) -> int:
+        """Writes a record that needs room of its own; answers its segment's number."""
+        size = _FRAME.size + len(payload)
+        if size > self._room or size > RECORD_BYTES_MAX:
+            self._find_room(size)
+        self._room -= size
+        return self._write(mark, payload, size)
+
+    def append_promising(self, mark: int, payload: bytes) -> int:
+        """Writes a D and sets room for its U aside, or refuses: then nothing may be sent."""
+        size = _FRAME.size + len(payload)
+        if size + USAGE_RECORD_BYTES_MAX > self._room or size > RECORD_BYTES_MAX:
+            self._find_room(size, USAGE_RECORD_BYTES_MAX)
+        self._room -= size + USAGE_RECORD_BYTES_MAX
+        return self._write(mark, payload, size)
+
+    def append_promised(self, mark: int, payload: bytes) -> int:
+        """Writes the U or X that an earlier `append_promising` has room for; never refused."""
+        size = _FRAME.size + len(payload)
+        assert size <= USAGE_RECORD_BYTES_MAX, "a usage record outgrew its promise"
+        self._room += USAGE_RECORD_BYTES_MAX - size
+        return self._write(mark, payload, size)
+
+    def tend(self, done_below: int) -> None:
+        """Keeps spare segments ready and frees those with a number below `done_below`, whose attempts are all posted."""
+        while self._full and self._full[0].number < done_below:
+            self._reuse(self._full.pop(0))
+        while self._ahead() < SPARES and self._made() < self._segments_max:
+            self._spares.append(self._new())
+
+    def full_numbers(self) -> tuple[int, ...]:
+        return tuple(segment.number for segment in tuple(self._full))
+
+    def close(self) -> None:
+        """Lets go of files and lock. What was appended stays; `discard` is for a journal whose rows are all posted."""
+        for segment in (*self._full, *self._ready, *self._spares):
+            segment.pages.close()
+        self._full, self._room = [], 0
+        self._ready.clear()
+        self._spares.clear()
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def discard(self) -> None:
+        """Takes this boot's segments away: nothing in them is needed any more."""
+        for segment in (*self._full, *self._ready, *self._spares):
+            segment.path.unlink()
+        self.close()
+
+    def _write(self, mark: int, payload: bytes, size: int) -> int:
+        end = self._at + size
+        if end > self._limit:
+            self._roll()
+            end = self._at + size
+        checksum = zlib.crc32(payload, self._seeds[mark])
+        # One assignment, the end mark included: a record is in the page cache whole before the next step.
+        self._pages[self._at : end + 4] = _FRAME.pack(size - 9, checksum, mark) + payload + _END
+        self._at = end
+        return self.number
+
+    def _find_room(self, size: int, promise: int = 0) -> None:
+        if size > RECORD_BYTES_MAX:
+            raise JournalRecordTooLarge(f"a hold of {size} bytes exceeds {RECORD_BYTES_MAX}: use fewer or shorter tags")
+        self._adopt()
+        if size + promise > self._room:
+            raise JournalFull(
+                f"the journal in {self.directory} has no room: the database takes no rows or the disk is full;"
+                " see the log, and raise journal_bytes_max if the disk has more to give"
+            )
+
+    def _adopt(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._ready.append(self._spares.popleft())
+                self._room += self._segment_bytes - self._margin
+
+    def _roll(self) -> None:
+        # The promises leave room for what is written here, so there is a next segment: see `_room`.
+        if len(self._ready) == 1:
+            self._adopt()
+        self._room -= self._limit - RECORD_BYTES_MAX - self._at
+        self._full.append(self._ready.popleft())
+        self._begin()
+
+    def _begin(self) -> None:
+        segment = self._ready[0]
+        self._seeds = _seeds(segment.number)
+        self._pages, self._at, self.number = segment.pages, len(_MAGIC), segment.number
+
+    def _made(self) -> int:
+        return len(self._full) + len(self._ready) + len(self._spares)
+
+    def _ahead(self) -> int:
+        return len(self._ready) - 1 + len(self._spares)
+
+    def _new(self) -> _Segment:
+        self._last_number += 1
+        path = self.directory / f"{self._last_number:012d}.tpj"
+        try:
+            return _Segment(self._last_number, path, _preallocated(path, self._segment_bytes))
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+
+    def _reuse(self, segment: _Segment) -> None:
+        if self._ahead() >= SPARES:
+            segment.pages.close()
+            segment.path.unlink()
+            return
+        # A used segment needs no new blocks: on a full disk this is what keeps paid routes open.
+        self._last_number += 1
+        path = self.directory / f"{self._last_number:012d}.tpj"
+        segment.pages[len(_MAGIC) : len(_MAGIC) + len(_END)] = _END
+        segment.path.rename(path)
+        self._spares.append(_Segment(self._last_number, path, segment.pages))
+
+
+def segments(directory: Path) -> tuple[Path, ...]:
+    """The segments in a directory, oldest first."""
+    return tuple(sorted(path for path in directory.iterdir() if _NAME.fullmatch(path.name)))
+
+
+def segment_number(path: Path) -> int:
+    return int(path.stem)
+
+
+def records(image: bytes, number: int) -> Iterator[Record]:
+    """The records of a segment's bytes, up to its end or to the first that is not whole."""
+    if image[: len(_MAGIC)] != _MAGIC:
+        return
+    at, seeds = len(_MAGIC), _seeds(number)
+    while at + _FRAME.size <= len(image):
+        length, checksum, mark = _FRAME.unpack_from(image, at)
+        at += _FRAME.size
+        payload = image[at : at + length]
+        # The checksum starts from the segment's number: what an earlier use of these pages left never fits.
+        if not length or len(payload) < length or mark not in seeds or zlib.crc32(payload, seeds[mark]) != checksum:
+            return
+        yield Record(Mark(mark), payload)
+        at += length
+
+
+def _seeds(number: int) -> dict[int, int]:
+    start = zlib.crc32(number.to_bytes(8, "little"))
+    return {mark: zlib.crc32(bytes((mark,)), start) for mark in range(1, 64)}
+
+
+def _exclusively(path: Path) -> int:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise JournalInUse(
+            f"{path.parent} belongs to a gateway that is running: stop it, or give this one a state directory of its own"
+        ) from None
+    return fd
+
+
+def _preallocated(path: Path, size: int) -> mmap.mmap:
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.posix_fallocate(fd, 0, size)
+        pages = mmap.mmap(fd, size)
+    finally:
+        os.close(fd)
+    pages[: len(_MAGIC)] = _MAGIC
+    return pages

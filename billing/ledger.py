@@ -1,0 +1,198 @@
+"""Writes settled attempts into the ledger, a batch to a transaction, each batch chained to its writer's last.
+
+Runs on the flusher's thread, beside a busy event loop: what is done per row is as little as can be.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection, Engine
+
+from billing import queries
+from billing.database import writing
+from billing.holds import EntryKind, Posting, encode
+from billing.price import UNPRICED, Price
+from billing.request_log import RequestRow
+
+ACCOUNTS_MAX: Final = 100_000  # remembered; end users may be many
+PRICES_MAX: Final = 10_000
+WRITERS_MAX: Final = 4096  # an id's last 12 bits, so that writers never meet
+
+_EPOCH_US: Final = 1_735_689_600_000_000  # 2025: 51 bits of microseconds since then last for 71 years
+_SAVING: Final = int(EntryKind.SAVING)
+_json: Final = msgspec.json.Encoder(order="deterministic")
+
+# A cost account's dimensions: key, team, user, end user, provider, model, tags.
+_Dimensions = tuple[str, str | None, str | None, str | None, str, str, tuple[str, ...]]
+
+
+@dataclass(slots=True)
+class _Known:
+    """What has an id already. Prices go by identity (and are kept alive by it): hashing one costs more than its row."""
+
+    debits: dict[_Dimensions, int] = field(default_factory=dict)
+    credits: dict[tuple[str, str], int] = field(default_factory=dict)  # by side and provider
+    prices: dict[int, tuple[Price, int]] = field(default_factory=dict)
+
+
+class Ledger:
+    """One writer's chain of batches."""
+
+    def __init__(self, engine: Engine, writer: int) -> None:
+        if not 0 <= writer < WRITERS_MAX:
+            raise ValueError(f"writer {writer} is out of range: use 0 to {WRITERS_MAX - 1}")
+        self._engine = writing(engine)
+        self._writer = writer
+        self._known = _Known()
+        self._end: tuple[int, bytes] | None = None
+
+    def post(
+        self, postings: Sequence[Posting], requests: Iterable[tuple[RequestRow, bytes]], now_at_us: int, *, again: bool
+    ) -> int:
+        """All of it or nothing. `again`: an earlier try may have gone through, so look before writing.
+
+        Answers how many postings were new.
+        """
+        try:
+            with self._engine.begin() as tx:
+                if again:
+                    postings = _not_yet_posted(tx, postings)
+                end = self._end or queries.chain_end(tx, self._writer)
+                if postings:
+                    end = self._write(tx, postings, end, now_at_us)
+                queries.insert_requests(
+                    tx, [(r.request_id, r.at_us, r.key_id, r.team_id, r.status, text.decode()) for r, text in requests]
+                )
+        except BaseException:
+            # What was learned may have been rolled back, and whether the chain grew is not known.
+            self._known, self._end = _Known(), None
+            raise
+        self._end = end
+        return len(postings)
+
+    def _write(
+        self, tx: Connection, postings: Sequence[Posting], end: tuple[int, bytes], now_at_us: int
+    ) -> tuple[int, bytes]:
+        last_id, prev_hash = end
+        first_id = max(((now_at_us - _EPOCH_US) << 12) | self._writer, last_id + WRITERS_MAX)
+        counted = _counted(tx, postings)
+        try:
+            rows = self._rows(postings, first_id, counted)
+        except KeyError:
+            self._learn(tx, postings, now_at_us)
+            rows = self._rows(postings, first_id, counted)
+        queries.insert_entries(tx, rows)
+        times = [posting[0][2] for posting in postings]
+        batch = queries.BatchRow(
+            id=first_id,
+            last_id=first_id + (len(rows) - 1) * WRITERS_MAX,
+            writer=self._writer,
+            rows=len(rows),
+            from_us=min(times),
+            to_us=max(times),
+            at_us=now_at_us,
+            prev_hash=prev_hash,
+            hash=rows_hash(prev_hash, rows),
+        )
+        queries.insert_batch(tx, batch)
+        queries.add_to_usage(tx, batch)
+        return batch.last_id, batch.hash
+
+    def _rows(self, postings: Sequence[Posting], first_id: int, counted: Mapping[str, int]) -> list[queries.Row]:
+        """The entries as stored. Dense, because it runs once per request: 1 us."""
+        debits, credits, prices = self._known.debits, self._known.credits, self._known.prices
+        rows: list[queries.Row] = []
+        row_id = first_id
+        for hold, usage, amount, kind, _ in postings:
+            request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _ = hold
+            rows.append(
+                (
+                    row_id,
+                    first_id,
+                    request_id,
+                    attempt,
+                    kind,
+                    0,
+                    debits[key, team, user, end_user, provider, model, tags],
+                    credits[_side(kind, price), provider],
+                    amount,
+                    1 if counted.get(request_id, attempt) == attempt else 0,
+                    *usage,
+                    prices[id(price)][1],
+                    at_us,
+                )
+            )
+            row_id += WRITERS_MAX
+        return rows
+
+    def _learn(self, tx: Connection, postings: Sequence[Posting], now_at_us: int) -> None:
+        known = self._known
+        if len(known.debits) > ACCOUNTS_MAX:
+            known.debits.clear()
+        if len(known.prices) > PRICES_MAX:
+            known.prices.clear()
+        debits = {_dimensions(p) for p in postings} - known.debits.keys()
+        credits = {(_side(p.kind, p.hold.price), p.hold.provider) for p in postings} - known.credits.keys()
+        names = {_name("cost", *dimensions): dimensions for dimensions in debits}
+        credit_names = {_name(*credit): credit for credit in credits}
+        rows = [(name, "cost", *dimensions[:6]) for name, dimensions in names.items()]
+        rows += [
+            (name, side, None, None, None, None, provider, None) for name, (side, provider) in credit_names.items()
+        ]
+        ids = queries.intern_accounts(tx, rows)
+        known.debits.update((dimensions, ids[name]) for name, dimensions in names.items())
+        known.credits.update((credit, ids[name]) for name, credit in credit_names.items())
+        queries.insert_account_tags(
+            tx, [(ids[name], *tag) for name, dimensions in names.items() for tag in split_tags(dimensions[6]).items()]
+        )
+        for price in {id(p.hold.price): p.hold.price for p in postings}.values():
+            if id(price) not in known.prices:
+                document = _json.encode(price).decode()
+                known.prices[id(price)] = price, queries.intern_price(tx, price.version, document, now_at_us)
+
+
+def rows_hash(prev_hash: bytes, rows: Sequence[queries.Row]) -> bytes:
+    """A batch's hash: over its predecessor's and its rows as stored, in the order of their ids."""
+    return sha256(prev_hash + encode(rows)).digest()
+
+
+def split_tags(tags: tuple[str, ...]) -> dict[str, str]:
+    """`feature=search` by name; of two with the same name the first counts."""
+    return {name: value for name, _, value in (tag.partition("=") for tag in reversed(tags))}
+
+
+def _side(kind: int, price: Price) -> str:
+    if kind == _SAVING:
+        return "memo"
+    # Nobody has said yet what this costs: it waits in suspense to be repriced.
+    return "suspense" if price is UNPRICED else "payable"
+
+
+def _dimensions(posting: Posting) -> _Dimensions:
+    hold = posting.hold
+    return hold.key_id, hold.team_id, hold.user_id, hold.end_user, hold.provider, hold.model, hold.tags
+
+
+def _name(*parts: object) -> str:
+    return _json.encode(parts).decode()
+
+
+def _not_yet_posted(tx: Connection, postings: Sequence[Posting]) -> list[Posting]:
+    there = queries.posted_attempts(tx, (posting.hold.request_id for posting in postings))
+    return [p for p in postings if (p.hold.request_id, p.hold.attempt, p.kind == _SAVING) not in there]
+
+
+def _counted(tx: Connection, postings: Sequence[Posting]) -> dict[str, int]:
+    """For requests that were tried again: the attempt whose entry stands for the request in sums (0: one before)."""
+    again = {posting[0][0] for posting in postings if posting[0][1] > 1}
+    if not again:
+        return {}
+    counted = {request_id: 0 for request_id, _, _ in queries.posted_attempts(tx, again)}
+    for posting in postings:
+        request_id, attempt = posting.hold[:2]
+        if request_id in again:
+            counted.setdefault(request_id, attempt)
+    return counted

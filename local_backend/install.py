@@ -3,7 +3,9 @@
 vLLM pins much of what the gateway pins, so the two never share an environment. The same call twice does the work once;
 one that was cut off is taken up where it stopped (pip keeps what it has downloaded); a failure says what to do.
 """
+# ruff: noqa: S603  # every program that runs here is named by this file or found on the machine, none by a caller
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -11,9 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -126,7 +128,7 @@ def install(device: Device | None, directory: Path, progress: Tell) -> tuple[str
     return (str(environment_of(directory) / "bin" / "vllm"), "serve")
 
 
-@contextmanager
+@contextlib.contextmanager
 def _alone(directory: Path, progress: Tell) -> Iterator[None]:
     with (directory / "vllm-install.lock").open("w") as file:
         try:
@@ -142,8 +144,8 @@ def _check_room(build: Build, directory: Path) -> None:
     taken = sum(file.lstat().st_size for file in environment_of(directory).rglob("*") if file.is_file())
     if free + taken < build.disk_bytes_min:
         raise InstallFailed(
-            f"{directory} has {free / 1e9:.1f} GB free and vLLM for {build.device} needs {build.disk_bytes_min / 1e9:.0f} GB: "
-            "make room, or set state.directory to a larger disk"
+            f"{directory} has {free / 1e9:.1f} GB free and vLLM for {build.device} needs "
+            f"{build.disk_bytes_min / 1e9:.0f} GB: make room, or set state.directory to a larger disk"
         )
 
 
@@ -181,7 +183,8 @@ def _make_environment(build: Build, directory: Path, progress: Tell) -> Path:
     if chosen is None:
         wanted = " or ".join(build.pythons)
         raise InstallFailed(
-            f"vLLM needs Python {wanted} with venv, and none is here: `apt-get install python3.11-venv` (or python3.12-venv)"
+            f"vLLM needs Python {wanted} with its venv module, and none is here: "
+            "`apt-get install python3.11-venv` (or python3.12-venv)"
         )
     progress(Step(f"making an environment with {chosen}", 1))
     made = subprocess.run(
@@ -208,22 +211,49 @@ class Pip:
         """`total` distributions are on their way from the first to the second of the two percentages."""
         command = [str(self.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off", *arguments]
         tail: deque[str] = deque(maxlen=PIP_TAIL_LINES_MAX)
+        low, high = between
+        middle = low + (high - low) * 2 // 3
         seen = 0
         with (
             self.log.open("a") as log,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
+            contextlib.ExitStack() as until_done,
         ):
             assert process.stdout is not None
             for line in process.stdout:
                 log.write(line)
                 tail.append(line.strip())
                 seen += counts(line)
-                if text := told(line, what):
-                    self.progress(Step(text, share(seen, total, between)))
+                if line.startswith(UNPACKING):
+                    until_done.enter_context(self._counting(f"{what}: unpacking", seen, (middle, high)))
+                elif text := told(line, what):
+                    self.progress(Step(text, share(seen, total, (low, middle))))
         if process.returncode != 0:
             raise PipFailed(last_error(tail) or f"pip ended with {process.returncode}, see {self.log}")
 
+    @contextlib.contextmanager
+    def _counting(self, text: str, total: int, between: tuple[int, int]) -> Iterator[None]:
+        """pip unpacks in silence, for half a minute; what has arrived is counted on the disk meanwhile."""
+        site = next((self.python.parent.parent / "lib").glob("python3.*/site-packages"))
+        before = sum(1 for _ in site.glob("*.dist-info"))
+        over = threading.Event()
 
+        def count() -> None:
+            while not over.wait(UNPACKING_PAUSE_S):
+                here = sum(1 for _ in site.glob("*.dist-info"))
+                self.progress(Step(text, share(here - before, total, between)))
+
+        counting = threading.Thread(target=count, daemon=True)
+        counting.start()
+        try:
+            yield
+        finally:
+            over.set()
+            counting.join()
+
+
+UNPACKING: Final = "Installing collected packages"
+UNPACKING_PAUSE_S: Final = 1.0
 COLLECTING: Final = re.compile(r"^\s*(?:Collecting|Requirement already satisfied:) ([\w.\-]+)")
 DOWNLOADING: Final = re.compile(r"^\s*Downloading (\S+) \((.+)\)")
 
@@ -238,8 +268,6 @@ def told(line: str, what: str) -> str | None:
         return f"{what}: downloading {found[1].rpartition('/')[2].partition('-')[0]} ({found[2]})"
     if found := COLLECTING.match(line):
         return f"{what}: {found[1]}"
-    if line.startswith("Installing collected packages"):
-        return f"{what}: unpacking"
     return None
 
 
@@ -264,7 +292,7 @@ def _install_torch(build: Build, pip: Pip) -> None:
         except PipFailed as error:
             raise InstallFailed(f"torch {build.torch} for CUDA could not be installed: {error}") from error
         return
-    # Named by its local version, which only a CPU build has, so that pip does not fetch a CUDA build first to be told off.
+    # Named by its local version, which only a CPU build has, so that pip does not first fetch a CUDA build in vain.
     # Without dependencies: they stand in the lock, with hashes.
     wanted = ["--no-deps", f"torch=={build.torch}+cpu"]
     try:

@@ -233,7 +233,7 @@ class Pip:
 
     @contextlib.contextmanager
     def _counting(self, text: str, total: int, between: tuple[int, int]) -> Iterator[None]:
-        """pip unpacks in silence, for half a minute; what has arrived is counted on the disk meanwhile."""
+        """While pip unpacks it is silent, for half a minute; what has arrived is counted on the disk."""
         site = next((self.python.parent.parent / "lib").glob("python3.*/site-packages"))
         before = sum(1 for _ in site.glob("*.dist-info"))
         over = threading.Event()

@@ -5,6 +5,7 @@ vLLM's /health says 200 for a frozen engine and while it shuts down, so only a c
 
 import asyncio
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -62,7 +63,7 @@ async def _exchange(address: Address, target: str, body: Mapping[str, object] | 
     reader, writer = await asyncio.open_connection(address.host, address.port)
     try:
         writer.write(_request(address, target, body))
-        status = int((await _line(reader)).split(b" ")[1])
+        status = int((await _line(reader)).partition(b" ")[2][:3])
         headers: dict[bytes, bytes] = {}
         while line := await _line(reader):
             if len(headers) >= HEADER_LINES_MAX:
@@ -141,6 +142,14 @@ async def load(address: Address, timeout_s: float) -> Load:
     return read_load(answer.body.decode(errors="replace"))
 
 
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
 REQUESTS: Final = ("vllm:num_requests_running", "vllm:num_requests_waiting")
 TOKENS: Final = ("vllm:prompt_tokens_total", "vllm:generation_tokens_total")
 
@@ -150,10 +159,7 @@ def read_load(metrics: str) -> Load:
     for line in metrics.splitlines():
         name = line.partition("{")[0].partition(" ")[0]
         if name in REQUESTS or name in TOKENS:
-            try:
-                totals[name] = totals.get(name, 0.0) + float(line.rpartition(" ")[2])
-            except ValueError:
-                continue
+            totals[name] = totals.get(name, 0.0) + _number(line.rpartition(" ")[2])
     return Load(
         requests=int(sum(totals.get(name, 0.0) for name in REQUESTS)),
         tokens=int(sum(totals.get(name, 0.0) for name in TOKENS)),

@@ -116,7 +116,10 @@ class Replica:
     async def stop(self) -> None:
         """Take it out of use, let it finish what it works on, end it. Whoever asks twice waits for the same end."""
         if self._stopping is None:
-            self._stopping = asyncio.get_running_loop().create_task(self._stop())
+            address = self.address
+            # Out of use at once: from here on nobody is sent to it.
+            self._step(Event.STOP)
+            self._stopping = asyncio.get_running_loop().create_task(self._stop(address))
         await asyncio.shield(self._stopping)
 
     def _step(self, event: Event) -> None:
@@ -169,6 +172,9 @@ class Replica:
         setting, model = self._setting, self.model
         command = serve_command(setting.command, model, address.port, setting.device)
         is_local = await asyncio.to_thread(Path(model.model).exists)
+        if not is_local and model.model.startswith(("/", "./", "../", "~")):
+            # vLLM would take it for a name on the hub and complain of its spelling.
+            raise CannotRunError(f"local.models.{model.name}.model: there is no folder {model.model}")
         environment = serve_environment(setting.environ, setting.command, setting.device, model_is_local=is_local)
         # No slash may come from a name, and no two supervisors on one directory may share a file.
         record = setting.directory / f"{quote(model.name, safe='')}-{self.index}-{address.port}.json"
@@ -251,17 +257,14 @@ class Replica:
         except NoAnswerError as error:
             return before, str(error)
 
-    async def _stop(self) -> None:
+    async def _stop(self, address: Address | None) -> None:
         try:
-            address, child = self.address, self._child
-            self._step(Event.STOP)
             if self._owner:
                 self._owner.cancel()
                 await asyncio.wait({self._owner})
                 self._owner = None
-            child = self._child or child
-            if child and address:
-                await self._let_finish(child, address)
+            if self._child and address:
+                await self._let_finish(self._child, address)
             await self._bury()
             self._step(Event.GONE)
         finally:

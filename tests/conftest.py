@@ -30,18 +30,19 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     if report.outcome == "skipped":
         report.outcome = "failed"
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else vars(report).pop("wasxfail", "")
         report.longrepr = f"no test may be skipped: bring what it needs, or delete it ({reason})"
 
 
-@pytest.hookimpl(wrapper=True)
+# First of all wrappers, so that it sees what the others made of the outcome.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     _refuse_skip(report)
     return report
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     report = yield
     _refuse_skip(report)

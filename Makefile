@@ -1,12 +1,12 @@
 # Two commands: `make run` serves on http://127.0.0.1:8787, `make test` runs every test. Both set up what they need.
-# PYTHON=python3.12 picks an interpreter, ARGS="--port 9000" goes to `turnpike serve` or to pytest, EXTRA=semantic adds
-# an extra, DOWNLOAD_CACHE_DIR=... keeps what pip and npm download.
+# PYTHON=python3.12 picks an interpreter, EXTRA=semantic adds an extra, ARGS="--port 9000" goes to `turnpike serve`,
+# ARGS="-k journal" to pytest, DOWNLOAD_CACHE_DIR=... is where pip and npm keep what they download.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 MAKEFLAGS += --no-print-directory
 
-EXTRA ?= base
+EXTRA ?=
 ARGS ?=
 PYTHON ?=
 export PYTHON

@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# environment.sh FOLDER LOCK: a virtual environment that holds exactly what requirements/LOCK.lock names, and this project.
-# Does nothing when the environment already holds that. PYTHON picks the interpreter.
+# environment.sh FOLDER [LOCK]: a virtual environment that holds exactly what requirements/LOCK.lock names, and this project.
+# Does nothing when the environment already holds that. Without LOCK it stays what it is, at first base; PYTHON picks the
+# interpreter.
 set -euo pipefail
 
 folder=$1
-lock=$2
 cd "$(dirname "$0")/.."
+lock=${2:-$(cat "$folder/made-of" 2>/dev/null || echo base)}
 
 python=${PYTHON:-}
 if [ -z "$python" ] && "$folder/bin/python" -c '' 2>/dev/null; then
@@ -47,7 +48,7 @@ echo "turnpike: making $folder with $("$python" -V) from requirements/$lock.lock
 pip() { "$folder/bin/python" -m pip --disable-pip-version-check -qq --no-input "$@"; }
 case $lock in
     semantic | all)
-        # By itself and first: pip takes the build that suits the machine, or the one that somebody put there before (README).
+        # First and by itself: which build suits the machine is for its pip to find (README).
         echo "turnpike: installing torch, which may take minutes"
         pip install torch==2.13.0
         ;;
@@ -55,5 +56,7 @@ esac
 pip install --require-hashes --no-deps -r requirements/build.lock
 pip install --require-hashes --no-deps -r "requirements/$lock.lock"
 pip install --no-deps --no-build-isolation --editable .
+pip check >/dev/null || { "$folder/bin/python" -m pip check >&2; exit 1; }
 echo "$python" >"$folder/made-with"
+echo "$lock" >"$folder/made-of"
 echo "$fingerprint" >"$folder/made-from"

@@ -83,9 +83,11 @@ lock: dev
 	done
 	$(LOCK) --group build --constraints requirements/dev.lock --output-file requirements/build.lock
 
-chromium:
+chromium: dev
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
-		|| requirements/debian.sh "Chromium, which the page tests need," chromium
+		|| requirements/debian.sh "Chromium, which the page tests need," chromium fonts-liberation
+	@$(DEV)/python -m playwright --version >/dev/null 2>&1 \
+		|| requirements/debian.sh "libatomic, which the page tests' driver needs," libatomic1
 
 node: $(NODE_CLIENT)
 

@@ -5,7 +5,7 @@ set -euo pipefail
 purpose=$1
 shift
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
-    echo "turnpike: installing $* with apt-get ($purpose)"
+    echo "turnpike: $purpose is missing: installing $* with apt-get"
     export DEBIAN_FRONTEND=noninteractive
     log=$(mktemp)
     trap 'rm -f "$log"' EXIT
@@ -14,7 +14,7 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         apt-get update >"$log" 2>&1 </dev/null || true
         if ! apt-get install -y --no-install-recommends "$@" >"$log" 2>&1 </dev/null; then
             tail -n 5 "$log" >&2
-            echo "turnpike: apt-get could not install $* ($purpose); install it, then run this again" >&2
+            echo "turnpike: apt-get could not install $*; install it by hand, then run this again" >&2
             exit 1
         fi
     fi

@@ -73,8 +73,8 @@ format: dev
 bench: setup
 	bench/run.sh $(ARGS)
 
-# Writes requirements/*.lock from pyproject.toml; `make lock ARGS=--upgrade` takes the newest releases. An extra's lock
-# holds the base too, at the same versions.
+# Writes the locks anew from pyproject.toml; `make lock ARGS=--upgrade` takes the newest releases. An extra's lock holds
+# the base too, at the same versions; vLLM's stand apart, for environments of its own.
 LOCK = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS)
 lock: dev
 	$(LOCK) pyproject.toml --output-file requirements/base.lock
@@ -82,6 +82,7 @@ lock: dev
 		$(LOCK) pyproject.toml --extra $$extra --constraints requirements/base.lock --output-file requirements/$$extra.lock; \
 	done
 	$(LOCK) --group build --constraints requirements/dev.lock --output-file requirements/build.lock
+	requirements/local-compile.sh $(DEV)/uv
 
 chromium: dev
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \

@@ -11,10 +11,10 @@ from tests.tidy.repository import PACKAGES, ROOT, files
 ROOMS: Final = {*PACKAGES, "migrations", "tests"}
 BESIDE: Final = {".ci", "bench", "deploy", "docs", "requirements"}
 SMALL_FILES: Final = {".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml"}
-TEST_FOLDERS: Final = {*PACKAGES, "migrations", "contract", "wire", "e2e", "tidy", "fixtures"}
+TEST_FOLDERS: Final = {*PACKAGES, "migrations", "contract", "wire", "e2e", "tidy", "fixtures", "fakes"}
 
 # Written apart, so that this file does not name what it forbids.
-MACHINE_PATH: Final = re.compile(r"(?<![\w./-])/(?:wo" + r"rk|ro" + r"ot)(?![\w-])|\.\./sha" + "red")
+MACHINE_PATH: Final = re.compile(r"(?<![\w./-])/(?:wo" + r"rk|ro" + r"ot)/|\.\./sha" + "red")
 
 
 def test_the_top_level_holds_the_rooms_and_the_small_files_alone() -> None:

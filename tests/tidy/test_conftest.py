@@ -1,0 +1,46 @@
+"""No test is passed over silently: a skip fails the run, and only a missing GPU leaves a test out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+from tests.conftest import has_gpu
+from tests.tidy.repository import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+
+SKIPPING: Final = {
+    "marked": "@pytest.mark.skip(reason='later')\ndef test_it(): pass",
+    "inside": "def test_it(): pytest.skip('later')",
+    "fixture": "@pytest.fixture\ndef it(): pytest.skip('later')\ndef test_it(it): pass",
+    "expected": "@pytest.mark.xfail(reason='later')\ndef test_it(): assert False",
+    "module": "pytest.skip('later', allow_module_level=True)",
+}
+
+
+def run(folder: Path, tests: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    for name, text in tests.items():
+        (folder / f"test_{name}.py").write_text(f"import pytest\n{text}\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = gpu\nasyncio_default_fixture_loop_scope = function\n")
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
+    command += ["--continue-on-collection-errors", str(folder)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_a_skip_of_any_kind_fails_the_run_and_says_why(tmp_path: Path) -> None:
+    finished = run(tmp_path, SKIPPING)
+    assert finished.returncode != 0
+    assert "2 failed, 3 errors in" in finished.stdout
+    assert finished.stdout.count("no test may be skipped") >= len(SKIPPING)
+    assert finished.stdout.count("later)") >= len(SKIPPING)
+
+
+def test_a_test_for_a_gpu_is_deselected_where_there_is_none(tmp_path: Path) -> None:
+    finished = run(tmp_path, {"both": "@pytest.mark.gpu\ndef test_it(): pass\ndef test_other(): pass"})
+    assert finished.returncode == 0
+    assert ("2 passed" if has_gpu() else "1 passed, 1 deselected") in finished.stdout

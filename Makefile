@@ -1,0 +1,100 @@
+# Two commands: `make run` serves on http://127.0.0.1:8787, `make test` runs every test. Both set up what they need.
+# PYTHON=python3.12 picks an interpreter, ARGS="--port 9000" goes to `turnpike serve` or to pytest, EXTRA=semantic adds
+# an extra, DOWNLOAD_CACHE_DIR=... keeps what pip and npm download.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+
+EXTRA ?= base
+ARGS ?=
+PYTHON ?=
+export PYTHON
+
+ifdef DOWNLOAD_CACHE_DIR
+export PIP_CACHE_DIR := $(abspath $(DOWNLOAD_CACHE_DIR))/pip
+export npm_config_cache := $(abspath $(DOWNLOAD_CACHE_DIR))/npm
+endif
+
+DEV := .venv-dev/bin
+PYTEST := $(DEV)/python -m pytest
+NODE_CLIENT := tests/e2e/node/node_modules/.package-lock.json
+
+.PHONY: setup run dev test test-fast test-long test-others check format bench lock clean chromium node
+
+setup:
+	@requirements/environment.sh .venv $(EXTRA)
+
+run: setup
+	@exec .venv/bin/turnpike serve $(ARGS)
+
+# The tests' tools live in an environment of their own, so that `make run` stays light.
+dev:
+	@requirements/environment.sh .venv-dev dev
+
+test: dev chromium node
+	$(PYTEST) -m "not long" $(ARGS)
+	@$(MAKE) test-others
+
+test-fast: dev
+	$(PYTEST) -m "not slow and not long" $(ARGS)
+
+test-long: dev chromium node
+	$(PYTEST) -m long $(ARGS)
+
+# The fast tests once more on every other Python that this machine has.
+test-others: dev
+	@own=$$($(DEV)/python -c 'import sys; print("{}.{}".format(*sys.version_info))'); \
+	others=$$(requirements/pythons.sh | grep -v "^$$own " || true); \
+	echo "turnpike: tested on Python $$own; other versions here: $$(echo "$$others" | cut -d ' ' -f 1 | paste -sd ' ' | grep . || echo none)"; \
+	while read -r version python; do \
+		if [ -n "$$version" ]; then \
+			PYTHON=$$python requirements/environment.sh .cache/python$$version dev; \
+			.cache/python$$version/bin/python -m pytest -q -p no:cacheprovider -m "not slow and not long" </dev/null; \
+		fi; \
+	done <<<"$$others"
+
+check: dev
+	$(DEV)/ruff format --check
+	$(DEV)/ruff check
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+	$(DEV)/deptry .
+	$(DEV)/vulture
+	$(DEV)/coverage erase
+	$(DEV)/coverage run -m pytest -m "not slow and not long"
+	$(DEV)/coverage combine --quiet
+	$(DEV)/coverage report
+
+format: dev
+	$(DEV)/ruff format
+	$(DEV)/ruff check --fix
+
+bench: setup
+	bench/run.sh $(ARGS)
+
+# Writes requirements/*.lock from pyproject.toml; `make lock ARGS=--upgrade` takes the newest releases. An extra's lock
+# holds the base too, at the same versions.
+LOCK = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS)
+lock: dev
+	$(LOCK) pyproject.toml --output-file requirements/base.lock
+	for extra in semantic all dev; do \
+		$(LOCK) pyproject.toml --extra $$extra --constraints requirements/base.lock --output-file requirements/$$extra.lock; \
+	done
+	$(LOCK) --group build --constraints requirements/dev.lock --output-file requirements/build.lock
+
+chromium:
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null \
+		|| requirements/debian.sh "Chromium, which the page tests need," chromium
+
+node: $(NODE_CLIENT)
+
+$(NODE_CLIENT): tests/e2e/node/package.json tests/e2e/node/package-lock.json
+	@command -v npm >/dev/null || requirements/debian.sh "Node.js, which a client test needs," nodejs npm
+	cd tests/e2e/node && npm ci --no-audit --no-fund --ignore-scripts </dev/null
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-dev .cache .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache \
+		tests/e2e/node/node_modules build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

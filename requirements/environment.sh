@@ -1,0 +1,59 @@
+#!/usr/bin/env bash
+# environment.sh FOLDER LOCK: a virtual environment that holds exactly what requirements/LOCK.lock names, and this project.
+# Does nothing when the environment already holds that. PYTHON picks the interpreter.
+set -euo pipefail
+
+folder=$1
+lock=$2
+cd "$(dirname "$0")/.."
+
+python=${PYTHON:-}
+if [ -z "$python" ] && "$folder/bin/python" -c '' 2>/dev/null; then
+    python=$(cat "$folder/made-with" 2>/dev/null) || true
+fi
+if [ -z "$python" ]; then
+    found=$(requirements/pythons.sh)
+    found=${found%%$'\n'*}
+    python=${found#* }
+fi
+if [ -z "$python" ]; then
+    echo "turnpike: no Python 3.11 or newer found; run: sudo apt-get install -y python3 python3-venv, or name one: make PYTHON=/path/to/python3.12" >&2
+    exit 1
+fi
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+    echo "turnpike: $python is not a working Python 3.11 or newer; name another: make PYTHON=/path/to/python3.12" >&2
+    exit 1
+fi
+
+# Whatever the environment was made from; its path too, since the programs in it name it.
+fingerprint=$(
+    {
+        pwd
+        "$python" -VV
+        cat "requirements/$lock.lock" requirements/build.lock "$0"
+        sed -n '/^\[build-system\]/,/^\[tool\./p' pyproject.toml
+    } | sha256sum
+)
+if [ "$(cat "$folder/made-from" 2>/dev/null)" = "$fingerprint" ]; then
+    exit 0
+fi
+
+if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+    version=$("$python" -c 'import sys; print("{}.{}".format(*sys.version_info))')
+    requirements/debian.sh "the venv module of $python" "python$version-venv"
+fi
+echo "turnpike: making $folder with $("$python" -V) from requirements/$lock.lock"
+"$python" -m venv --clear "$folder"
+pip() { "$folder/bin/python" -m pip --disable-pip-version-check -qq --no-input "$@"; }
+case $lock in
+    semantic | all)
+        # By itself and first: pip takes the build that suits the machine, or the one that somebody put there before (README).
+        echo "turnpike: installing torch, which may take minutes"
+        pip install torch==2.13.0
+        ;;
+esac
+pip install --require-hashes --no-deps -r requirements/build.lock
+pip install --require-hashes --no-deps -r "requirements/$lock.lock"
+pip install --no-deps --no-build-isolation --editable .
+echo "$python" >"$folder/made-with"
+echo "$fingerprint" >"$folder/made-from"

@@ -1,7 +1,5 @@
 """Composes the admin app: routes, the guard before each, and the one place where a refusal becomes an answer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -12,6 +10,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Message, Receive
 
 from gateway.admin import health, keys, local, openapi, pages, requests, teams, usage
 from gateway.admin.asked import did_you_mean
@@ -31,14 +30,14 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 def build_admin(rooms: AdminRooms) -> FastAPI:
     """An ASGI app for every path under `/admin`; it needs no lifespan, no middleware and no mount."""
-    app = FastAPI(title="Turnpike admin API", version=rooms.version or "0", openapi_url=None, max_body_size=BODY_BYTES_MAX)
+    app = FastAPI(title="Turnpike admin API", version=rooms.version or "0", openapi_url=None)
     door = Door(rooms)
     app.router.route_class = guarded_by(door)
     app.router.redirect_slashes = False
     replicas = local.Local(rooms)
-    shown = pages.Pages(rooms, door, replicas)
-    _answer_refusals(app, shown)
     desk = Desk(rooms)
+    shown = pages.Pages(rooms, desk, door, replicas)
+    _answer_refusals(app, shown)
     openapi.add(app)
     teams.add(app, desk)
     keys.add(app, desk)
@@ -61,6 +60,7 @@ def guarded_by(door: Door) -> type[APIRoute]:
                 rule = rules[request.method]
                 knock = Knock(request.method, request.url.scheme, request.headers, request.cookies.get(COOKIE))
                 request.state.caller = door.admit(rule, knock)
+                request = Request(request.scope, bounded(request.receive, BODY_BYTES_MAX))
                 if rule in (Rule.FORM, Rule.SIGN_IN):
                     request.state.form = await _form(request)
                     request.state.form_fits = door.form_fits(request.state.caller.session, request.state.form)
@@ -71,6 +71,22 @@ def guarded_by(door: Door) -> type[APIRoute]:
             return guarded
 
     return GuardedRoute
+
+
+def bounded(receive: Receive, bytes_max: int) -> Receive:
+    """FastAPI reads a body whole; this stops it at the first byte too many, whatever `content-length` promised."""
+    read = 0
+
+    async def counted() -> Message:
+        nonlocal read
+        message = await receive()
+        read += len(message.get("body", b""))
+        if read > bytes_max:
+            # This class alone passes FastAPI's own handling of a body that cannot be read.
+            raise HTTPException(413)
+        return message
+
+    return counted
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -1,11 +1,9 @@
 """What callers of the admin API may send. An unknown field is refused with the nearest known one, never ignored."""
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
@@ -20,6 +18,7 @@ TAG_PREFIX: Final = "tag:"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
+Limits = Annotated[dict[Annotated[str, Field(max_length=100)], Annotated[int, Field(ge=0)]], Field(max_length=20)]
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=1000)]
 
 
@@ -84,7 +83,7 @@ class KeyChange(Asked):
     models_allowed: Texts = ()
     expires_at: AwareDatetime | None = None
     scopes: Texts = ()
-    limits: dict[str, Any] | None = None
+    limits: Limits = {}
 
 
 class KeyAsked(Asked):
@@ -98,10 +97,10 @@ class KeyAsked(Asked):
     models_allowed: Texts = ()
     expires_at: AwareDatetime | None = None
     scopes: Texts = ()
-    limits: dict[str, Any] | None = None
+    limits: Limits = {}
 
     @model_validator(mode="after")
-    def _one_secret(self) -> KeyAsked:
+    def _one_secret(self) -> Self:
         if self.key is not None and self.key_sha256 is not None:
             raise PydanticCustomError("two_secrets", "send `key` or `key_sha256`, not both", {"field": "key"})
         if self.key is not None and not strong(self.key):
@@ -147,7 +146,7 @@ def columns_of(group_by: str) -> tuple[str, ...]:
 
 class UsageAsked(Asked):
     group_by: Annotated[str, Field(max_length=500), AfterValidator(_known_columns)] = ""
-    from_: Annotated[str, Field(alias="from", max_length=40)] | None = None
+    from_: Annotated[str | None, Field(alias="from", max_length=40)] = None
     to: Annotated[str, Field(max_length=40)] | None = None
     timezone: Annotated[str, Field(max_length=60), AfterValidator(_known_timezone)] = "UTC"
     format: Literal["json", "csv"] = "json"

@@ -1,7 +1,5 @@
 """Who stands before the admin app, and may they come in? The answer is decided before a byte of the body is read."""
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 from collections.abc import Mapping

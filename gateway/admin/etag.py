@@ -1,7 +1,5 @@
 """An entity tag is a hash of what was shown: whoever sends it back has seen exactly that. Pure."""
 
-from __future__ import annotations
-
 import hashlib
 
 from pydantic import BaseModel

@@ -1,7 +1,5 @@
 """How a page writes a figure, a time, a state. Pure; used by the templates alone."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -13,7 +11,6 @@ _REPLICA_TONES: Final[Mapping[str, str]] = {
     "crashed": "bad",
     "failed": "bad",
     "backing_off": "bad",
-    "backing off": "bad",
 }
 
 
@@ -67,11 +64,28 @@ def replica_tone(state: str) -> str:
     return _REPLICA_TONES.get(state, "")
 
 
+def replica_detail(replica: Any) -> str:
+    percent = "" if replica.percent is None else f"{replica.percent} %"
+    restarts = f"{replica.restarts} restarts" if replica.restarts else ""
+    phase = "" if replica.phase == replica.state else replica.phase
+    return " · ".join(part for part in (replica.address, phase, percent, replica.cause, restarts) if part)
+
+
 def entry_tone(kind: str) -> str:
     return "good" if kind in ("actual", "saving") else "warn"
 
 
 FILTERS: Final[Mapping[str, Callable[[Any], str]]] = {
     one.__name__: one
-    for one in (short_usd, thousands, compact, duration_text, clock_text, status_tone, replica_tone, entry_tone)
+    for one in (
+        short_usd,
+        thousands,
+        compact,
+        duration_text,
+        clock_text,
+        status_tone,
+        replica_tone,
+        replica_detail,
+        entry_tone,
+    )
 }

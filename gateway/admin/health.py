@@ -1,6 +1,4 @@
-"""Can this gateway serve, what is missing, and how do its deployments stand? Answered from memory, no provider is called."""
-
-from __future__ import annotations
+"""Can this gateway serve, what is missing, and how do its deployments stand? No provider is called."""
 
 from collections import defaultdict
 from collections.abc import Iterable

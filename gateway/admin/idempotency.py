@@ -3,8 +3,6 @@
 Kept in memory for a day and bounded, never on disk: the answer holds a secret that is stored nowhere else.
 """
 
-from __future__ import annotations
-
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable

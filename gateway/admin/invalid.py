@@ -1,7 +1,5 @@
 """What pydantic found wrong, said in the words of the one who sent it: which field, and what would be right."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,8 +18,8 @@ def problem_of(error: RequestValidationError) -> Problem:
     if any(one["loc"] == ("body",) and isinstance(one.get("input"), bytes) for one in found):
         return Problem("malformed", "Send the body as JSON, with `content-type: application/json`.")
     errors = [FieldError(_field(one), _detail(one)) for one in found[:ERRORS_SHOWN_MAX]]
-    detail = "; ".join(dict.fromkeys(one.detail if one.field in one.detail else f"{one.field}: {one.detail}" for one in errors))
-    return Problem("invalid", f"{detail[:1].upper()}{detail[1:]}", errors=errors)
+    said = (one.detail if f"`{one.field}`" in one.detail else f"`{one.field}`: {one.detail}" for one in errors)
+    return Problem("invalid", "; ".join(dict.fromkeys(said)) + ".", errors=errors)
 
 
 def _field(one: Mapping[str, Any]) -> str:

@@ -3,8 +3,6 @@
 These endpoints are coroutines, unlike the rest: the supervisor lives on the gateway's own loop.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
@@ -14,6 +12,7 @@ from fastapi import FastAPI, Query
 
 from gateway.admin import shown
 from gateway.admin.asked import LogsAsked, did_you_mean
+from gateway.admin.instant import instant_text
 from gateway.admin.problem import Problem
 from gateway.admin.rooms import AdminRooms, LocalControl, ReplicaView
 
@@ -85,5 +84,14 @@ def add(app: FastAPI, local: Local) -> None:
 
 
 def _shown(view: ReplicaView) -> shown.Replica:
-    state = getattr(view.state, "value", view.state)
-    return shown.Replica(model=view.model, replica=view.replica, state=str(state), detail=view.detail)
+    return shown.Replica(
+        model=view.model,
+        replica=view.index,
+        state=str(view.state.value),
+        since=instant_text(view.since_at_us),
+        phase=view.phase,
+        percent=view.percent,
+        address=view.address,
+        restarts=view.restarts,
+        cause=view.cause,
+    )

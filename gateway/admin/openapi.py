@@ -1,7 +1,6 @@
 """The OpenAPI document, built when it is first asked for: a gateway that nobody administers never pays for it."""
 
-from __future__ import annotations
-
+import re
 from threading import Lock
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from gateway.admin import shown
 from gateway.admin.rules import RULES, Rule
 
+_CONVERTER: Final = re.compile(r":[a-z]+(?=\})")  # `{model:path}` is `{model}` in a document
 _SECURITY: Final = [{"admin_key": []}, {"session": []}]
 _SCHEMES: Final = {
     "admin_key": {"type": "http", "scheme": "bearer", "description": "The admin key"},
@@ -56,10 +56,11 @@ def built(app: FastAPI) -> dict[str, Any]:
     schemas.pop("ValidationError", None)
     schemas["Problem"] = shown.Problem.model_json_schema()
     problem = {"content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    rules = {(method, _CONVERTER.sub("", path)): rule for (method, path), rule in RULES.items()}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = {"description": "What was wrong, and what to do", **problem}
-            if RULES[method.upper(), path] is Rule.ADMIN:
+            if rules[method.upper(), path] is Rule.ADMIN:
                 operation["security"] = _SECURITY
     return document

@@ -1,14 +1,15 @@
 """The pages at `/admin`: rendered here, readable without a script, and served from this origin alone."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from fastapi import FastAPI
+from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.admin import overview, session
+from gateway.admin.desk import Desk
 from gateway.admin.door import Caller, Door, Who
 from gateway.admin.filters import FILTERS
 from gateway.admin.local import Local
@@ -19,15 +20,14 @@ from gateway.admin.session import COOKIE, Session
 from gateway.admin.sign_in_limit import SignInLimit
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
     from jinja2 import Environment
-from starlette.requests import Request  # noqa: TC002  (FastAPI reads the annotations of its endpoints)
 
 _HERE: Final = Path(__file__).parent
 _STATIC: Final = {"admin.css": "text/css; charset=utf-8", "icon.svg": "image/svg+xml"}
 SECURITY_HEADERS: Final = {
     "content-security-policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
     ),
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
@@ -41,14 +41,15 @@ SECURITY_HEADERS: Final = {
 class Pages:
     """Sign-in and sign-out run on the loop, one after the other: what they count needs no lock."""
 
-    def __init__(self, rooms: AdminRooms, door: Door, local: Local) -> None:
+    def __init__(self, rooms: AdminRooms, desk: Desk, door: Door, local: Local) -> None:
         self.rooms: Final = rooms
+        self.desk: Final = desk
         self.door: Final = door
         self.local: Final = local
         self.limit: Final = SignInLimit()
 
     @cached_property
-    def templates(self) -> Environment:
+    def templates(self) -> "Environment":
         # Jinja is imported by the first page, not by the start of a gateway whose page nobody opens.
         from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415
 
@@ -132,7 +133,7 @@ def add(app: FastAPI, pages: Pages) -> None:
     @app.get("/admin", include_in_schema=False)
     @app.get("/admin/", include_in_schema=False)
     def home(request: Request) -> Response:
-        return pages.page(request, "overview.html", **overview.words(rooms, local))
+        return pages.page(request, "overview.html", **overview.words(rooms, pages.desk, local))
 
     @app.get("/admin/requests/{request_id}", include_in_schema=False)
     def one_request(request: Request, request_id: str) -> Response:

@@ -1,7 +1,5 @@
 """Every refusal of the admin API in one shape, RFC 9457 `problem+json`: what happened, and what to do about it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple

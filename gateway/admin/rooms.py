@@ -3,15 +3,15 @@
 Imports no web framework, so that the composition root may fill one before anybody asks for `/admin`.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+from billing.keys import Key
+
 if TYPE_CHECKING:
-    from billing.keys import Key
     from billing.store import Store
 
 
@@ -29,16 +29,26 @@ class DeploymentView:
 
 
 class ReplicaView(Protocol):
-    """What is read of a local replica; `local_backend` brings it, and may hold more."""
+    """What is read of a local replica; `local_backend.state.ReplicaState` is one."""
 
     @property
     def model(self) -> str: ...
     @property
-    def replica(self) -> int: ...
+    def index(self) -> int: ...
     @property
-    def state(self) -> object: ...
+    def state(self) -> Enum: ...
     @property
-    def detail(self) -> str | None: ...
+    def since_at_us(self) -> int: ...
+    @property
+    def phase(self) -> str: ...
+    @property
+    def percent(self) -> int | None: ...
+    @property
+    def address(self) -> str | None: ...
+    @property
+    def restarts(self) -> int: ...
+    @property
+    def cause(self) -> str | None: ...
 
 
 class LocalControl(Protocol):
@@ -81,7 +91,7 @@ class PendingHold(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminRooms:
-    store: Store
+    store: "Store"
     keyring: Ring
     admin_key_digest: bytes  # SHA-256 of the admin key; the key itself is not needed here
     deployments: Callable[[], tuple[DeploymentView, ...]]

@@ -1,7 +1,5 @@
 """One table: which route asks what of its caller. A route that is not in it cannot be built, and answers nobody."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType

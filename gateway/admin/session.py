@@ -3,8 +3,6 @@
 Changing the admin key ends every session. Pure: time and chance are arguments.
 """
 
-from __future__ import annotations
-
 import hmac
 from dataclasses import dataclass
 from typing import Final

@@ -1,12 +1,12 @@
-"""What the admin API answers: money as decimal text ending in `_usd`, times as RFC 3339 in UTC. More fields may come, none goes."""
-
-from __future__ import annotations
+"""What the admin API answers: money as decimal text named `_usd`, times as RFC 3339 in UTC. Fields come, none goes."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
-Usd = Annotated[str, Field(pattern=r"^-?\d+\.\d{9}$", examples=["0.001234500"], description="US dollars, nine decimals")]
+Usd = Annotated[
+    str, Field(pattern=r"^-?\d+\.\d{9}$", examples=["0.001234500"], description="US dollars, nine decimals")
+]
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC")]
 
 
@@ -26,7 +26,7 @@ class Key(BaseModel):
     organization_id: str | None = None
     models_allowed: list[str] = []
     scopes: list[str] = []
-    limits: dict[str, Any] | None = None
+    limits: dict[str, int] = {}
     created_at: Instant
     expires_at: Instant | None = None
     revoked_at: Instant | None = None
@@ -159,8 +159,13 @@ class Health(BaseModel):
 class Replica(BaseModel):
     model: str
     replica: int
-    state: str
-    detail: str | None = None
+    state: Annotated[str, Field(description="`stopped`, `starting`, `warming`, `ready`, `draining`, `crashed`, …")]
+    since: Instant
+    phase: str
+    percent: Annotated[int | None, Field(description="How far it is with `phase`, where it tells")] = None
+    address: str | None = None
+    restarts: int
+    cause: Annotated[str | None, Field(description="Why it last failed, in the engine's own words")] = None
 
 
 class Replicas(BaseModel):

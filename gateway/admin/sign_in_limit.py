@@ -3,8 +3,6 @@
 Kept in memory and bounded; a restart forgets it, which costs a guesser of a 256-bit key nothing he could use.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from typing import Final
 

@@ -1,7 +1,5 @@
 """A usage report put together: what is in the books, what is in flight, as rows and as CSV. Pure."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
@@ -88,7 +86,11 @@ def _row(group: Group, line: Measures, columns: Sequence[str], team_names: Mappi
 
 
 def _names(columns: Sequence[str]) -> list[str]:
-    return [name for column in columns for name in ((_id_name(column), "team_name") if column == "team" else (_id_name(column),))]
+    return [
+        name
+        for column in columns
+        for name in ((_id_name(column), "team_name") if column == "team" else (_id_name(column),))
+    ]
 
 
 def _id_name(column: str) -> str:

@@ -1,7 +1,5 @@
 """A page's figures: short, and never a lie."""
 
-from __future__ import annotations
-
 import pytest
 
 from gateway.admin.filters import clock_text, duration_text, short_usd, status_tone

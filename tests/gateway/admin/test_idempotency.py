@@ -1,7 +1,5 @@
 """One creation under one idempotency key, whatever the client's network did."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from threading import Barrier, Thread
 

@@ -1,7 +1,5 @@
 """A session cookie is worth exactly what it was sealed for: this gateway, this key, this long."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest

@@ -1,7 +1,5 @@
 """Failed sign-ins: a few an address and minute, many addresses together bounded, memory bounded."""
 
-from __future__ import annotations
-
 from gateway.admin.sign_in_limit import ADDRESSES_MAX, FAILURES_MAX, FAILURES_OF_ALL_MAX, WINDOW_US, SignInLimit
 
 NOW = 1_700_000_000_000_000

@@ -1,7 +1,5 @@
 """A usage report: holds counted in the line of their settlement, money as text, a CSV that no spreadsheet runs."""
 
-from __future__ import annotations
-
 import csv
 import io
 from dataclasses import dataclass
@@ -40,7 +38,8 @@ def test_a_hold_of_a_new_group_makes_a_line_of_its_own() -> None:
 
 
 def test_a_row_names_its_columns_and_writes_money_as_text() -> None:
-    (row,) = rows({("team_a",): Measures(requests=1, input_tokens=7, cost_nano_usd=1_234_500)}, ("team",), {"team_a": "A"})
+    line = Measures(requests=1, input_tokens=7, cost_nano_usd=1_234_500)
+    (row,) = rows({("team_a",): line}, ("team",), {"team_a": "A"})
     assert row == {
         "team_id": "team_a",
         "team_name": "A",

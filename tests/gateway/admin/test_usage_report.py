@@ -1,0 +1,83 @@
+"""A usage report: holds counted in the line of their settlement, money as text, a CSV that no spreadsheet runs."""
+
+import csv
+import io
+from dataclasses import dataclass
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.admin.usage_report import Measures, Span, csv_text, guarded, rows, with_pending
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+@dataclass(frozen=True, slots=True)
+class FlyingHold:
+    opened_at_us: int = 1_764_026_000_000_000  # 2025-11-24 23:13:20 UTC, already the 25th in Berlin
+    key_id: str = "key_1"
+    team_id: str | None = "team_a"
+    user_id: str | None = None
+    provider: str = "openai"
+    model: str = "gpt-5-mini"
+    tags: tuple[str, ...] = ("feature=search", "env=prod")
+    amount_nano_usd: int = 1_000
+
+
+def test_a_hold_joins_the_line_it_will_settle_in() -> None:
+    lines = {("team_a", "gpt-5-mini"): Measures(requests=2, cost_nano_usd=5)}
+    merged = with_pending(lines, [FlyingHold(), FlyingHold()], ("team", "model"), BERLIN)
+    assert merged == {("team_a", "gpt-5-mini"): Measures(requests=2, cost_nano_usd=5, pending_nano_usd=2_000)}
+
+
+def test_a_hold_of_a_new_group_makes_a_line_of_its_own() -> None:
+    merged = with_pending({}, [FlyingHold()], ("day", "tag:feature", "tag:absent", "key", "provider", "user"), BERLIN)
+    assert merged == {("2025-11-25", "search", None, "key_1", "openai", None): Measures(pending_nano_usd=1_000)}
+
+
+def test_a_row_names_its_columns_and_writes_money_as_text() -> None:
+    line = Measures(requests=1, input_tokens=7, cost_nano_usd=1_234_500)
+    (row,) = rows({("team_a",): line}, ("team",), {"team_a": "A"})
+    assert row == {
+        "team_id": "team_a",
+        "team_name": "A",
+        "requests": 1,
+        "input_tokens": 7,
+        "cached_input_tokens": 0,
+        "output_tokens": 0,
+        "reasoning_tokens": 0,
+        "cost_usd": "0.001234500",
+        "estimated_usd": "0.000000000",
+        "pending_usd": "0.000000000",
+        "saved_usd": "0.000000000",
+    }
+
+
+def test_rows_are_in_order_and_the_teamless_come_last() -> None:
+    found = rows({(None,): Measures(), ("b",): Measures(), ("a",): Measures()}, ("team",), {})
+    assert [row["team_id"] for row in found] == ["a", "b", None]
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+def test_a_cell_that_a_spreadsheet_would_run_is_quoted(start: str) -> None:
+    assert guarded(f"{start}1+1") == f"'{start}1+1"
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00")), min_size=1, max_size=5, unique=True))
+def test_csv_reads_back_what_was_written(names: list[str]) -> None:
+    lines = {(name,): Measures(requests=1) for name in names}
+    text = csv_text(rows(lines, ("model",), {}), ("model",))
+    read = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [row["model"] for row in read] == [guarded(name) for name in sorted(names)]
+
+
+def test_csv_of_nothing_still_has_its_header() -> None:
+    assert csv_text([], ("team", "tag:x")).startswith("team_id,team_name,tag:x,requests,input_tokens,")
+
+
+def test_a_span_begins_with_from_and_ends_before_to() -> None:
+    span = Span(10, 20)
+    assert [span.holds(at) for at in (9, 10, 19, 20)] == [False, True, True, False]
+    assert Span(None, None).holds(0)

@@ -7,7 +7,7 @@ still be taken. From then on bytes pass from the provider's callback to the clie
 import asyncio
 from typing import Final, Protocol
 
-from gateway.wire.clock import NEVER, Sweep
+from gateway.wire.clock import Sweep
 from gateway.wire.errand import Waiter
 from gateway.wire.http1 import ResponseHead
 from gateway.wire.server import ServerConnection
@@ -33,17 +33,27 @@ class Clocks(Protocol):
     def response_body_bytes_max(self) -> int: ...
 
 
-class Answer:
-    """The sink of one exchange."""
+class Patience(Protocol):
+    """A provider's limits for streams."""
+
+    @property
+    def first_byte_s(self) -> float: ...
+    @property
+    def idle_s(self) -> float: ...
+
+
+class Answer(Waiter[None]):
+    """The sink of one exchange; awaited, it ends when it can be judged: whole, or at a stream's first content."""
 
     # Defaults stand on the class, without slots: an exchange sets few of them, and each one set costs.
-    expires_at = NEVER
     first_content_at = 0.0
     last_at = 0.0
     relaying = False
     head: ResponseHead | None = None
     _connection: UpstreamConnection | None = None
     _client: ServerConnection | None = None
+    _body = b""
+    _pieces: list[bytes] | None = None
     _bytes = 0
     _paused = False
     _copy: list[bytes] | None = None
@@ -51,17 +61,11 @@ class Answer:
     _failure: UpstreamError | None = None
     _over = False
 
-    def __init__(
-        self, s: "Clocks", stream: ChatStream | None, deadline: float, first_byte_s: float, idle_s: float
-    ) -> None:
+    def __init__(self, s: "Clocks", stream: ChatStream | None, deadline: float, timeouts: "Patience") -> None:
         self._s = s
         self._stream = stream
-        self.deadline = deadline
-        self._first_byte_s = first_byte_s
-        self._idle_s = idle_s
-        self._pieces: list[bytes] = []
-        # Set when the answer can be judged: whole, or at a stream's first content. Fails with what went wrong before.
-        self.judged: Waiter[None] = Waiter()
+        self.deadline = self.expires_at = deadline
+        self._timeouts = timeouts
 
     @property
     def ended(self) -> Waiter[None]:
@@ -74,16 +78,11 @@ class Answer:
                 self._ended.set(None)
         return self._ended
 
-    def reset(self) -> None:
-        """Ready for another try on a fresh connection, after one that brought nothing."""
-        self.judged = Waiter()
-
     def begin(self, connection: UpstreamConnection, request: bytes) -> None:
         """Sends the request and starts its clocks."""
         self._connection = connection
-        self.expires_at = self.deadline
         if self._stream is not None:
-            self.expires_at = min(self.deadline, self._s.loop.time() + self._first_byte_s)
+            self.expires_at = min(self.deadline, self._s.loop.time() + self._timeouts.first_byte_s)
         self._s.sweep.add(self)
         connection.send(request, self)
 
@@ -106,8 +105,8 @@ class Answer:
         self._connection = None
         self._s.sweep.discard(self)
         self.head = head
-        self._pieces.append(body)
-        self.judged.set(None)
+        self._body = body
+        self.set(None)
 
     def body(self, data: bytes) -> None:
         stream = self._stream
@@ -116,10 +115,13 @@ class Answer:
             if self._bytes > self._s.response_body_bytes_max:
                 self._fail(BadAnswer(f"the provider's answer exceeds {self._s.response_body_bytes_max} bytes"))
                 return
-            self._pieces.append(data)
+            if self._pieces is None:
+                self._pieces = [data]
+            else:
+                self._pieces.append(data)
             return
         now = self.last_at = self._s.loop.time()
-        self.expires_at = min(self.deadline, now + self._idle_s)
+        self.expires_at = min(self.deadline, now + self._timeouts.idle_s)
         try:
             out = stream.feed(data)
         except StreamBroken as error:
@@ -132,26 +134,29 @@ class Answer:
                     self._copied(out)
             return
         if out:
-            self._pieces.append(out)
+            if self._pieces is None:
+                self._pieces = [out]
+            else:
+                self._pieces.append(out)
             self._bytes += len(out)
             if self._bytes > HELD_BYTES_MAX:
                 self._fail(BadAnswer("the provider's stream has no content"))
                 return
-        if stream.content_seen and not self.judged.ready:
+        if stream.content_seen and not self.ready:
             self.first_content_at = now
-            self.judged.set(None)
+            self.set(None)
 
     def end(self) -> None:
         self._s.sweep.discard(self)
         stream = self._stream
         self._connection = None
         if stream is None:
-            self.judged.set(None)
+            self.set(None)
         elif not stream.content_seen or not stream.finished:
             self._fail(BadAnswer("the provider's stream ended before its answer did"))
         else:
             self._over = True
-            self.judged.set(None)
+            self.set(None)
             if self._ended is not None:
                 self._ended.set(None)
 
@@ -166,7 +171,7 @@ class Answer:
 
     def expired(self, now: float) -> None:
         if self._paused and now < self.deadline:
-            self.expires_at = min(self.deadline, now + self._idle_s)  # it is the client who is slow
+            self.expires_at = min(self.deadline, now + self._timeouts.idle_s)  # it is the client who is slow
             return
         what = "the request's time is over" if now >= self.deadline else "the provider's stream stands still"
         self._fail(AnswerTimedOut(what))
@@ -177,8 +182,8 @@ class Answer:
             return
         self._over = True
         self._failure = error
-        if not self.judged.ready:
-            self.judged.fail(error)
+        if not self.ready:
+            self.fail(error)
         elif self._ended is not None:
             self._ended.fail(error)
 
@@ -193,8 +198,8 @@ class Answer:
         """From now on content goes to the client as it comes; what was held goes first."""
         self._client = client
         self.relaying = True
-        held, self._pieces = self._pieces, []
-        client.stream(b"".join(held))
+        held, self._pieces = self._pieces, None
+        client.stream(b"".join(held or ()))
         if not client.writable:
             self.pause()
 
@@ -206,7 +211,7 @@ class Answer:
 
     def keep_copy(self) -> None:
         """What is relayed is also collected, up to a bound, so that it can be kept."""
-        self._copy = list(self._pieces)
+        self._copy = list(self._pieces or ())
 
     def copied(self) -> bytes:
         """All that was relayed, or nothing where it grew too large."""
@@ -237,7 +242,9 @@ class Answer:
     @property
     def whole(self) -> bytes:
         """The collected body of an answer that is not a stream."""
-        return self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        if self._pieces is not None:
+            self._body, self._pieces = b"".join(self._pieces), None
+        return self._body
 
     @property
     def streamed(self) -> ChatStream | None:

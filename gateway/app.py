@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from billing.books import Books
 from billing.keys import KeyRing
-from billing.price_table import PriceTable, price_from_row
+from billing.price_table import PriceTable, UsdRow, UsdTier, price_from_row
 from billing.store import Store
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
@@ -81,7 +81,8 @@ class App:
         # What was built stays: not to be walked again at each collection of what requests leave behind.
         gc.collect()
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        # Requests leave no cycles; rows waiting for the flusher are many, and no garbage.
+        gc.set_threshold(200_000, 20, 50)
 
     async def close(self) -> None:
         """Settles and stops everything; the journal is closed last."""
@@ -115,9 +116,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
     sweep = Sweep(loop)
     store = Store(settings.state.database_url)
     keyring = KeyRing(store.all_keys())
-    books = Books(
-        settings.state.database_url, directory / "journal", clock=now_us, boot_id=secrets.token_hex(8), sink=line_sink()
-    )
+    books = Books(directory / "journal", settings.state.database_url, clock=now_us, log=line_sink())
     connections_for = partial(_connections, loop=loop, environ=environ)
     supervisor = _supervisor(settings, environ)
     roads = _roads(settings, connections_for)
@@ -183,7 +182,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
 def _admin(app: App, rooms: AdminRooms) -> "Application":
     """The admin application, imported and built when first asked for: the data plane starts without it."""
     if app.admin is None:
-        from gateway.admin.application import build_admin  # noqa: PLC0415
+        from gateway.admin.app import build_admin  # noqa: PLC0415
 
         app.admin = build_admin(rooms)
     return app.admin
@@ -289,7 +288,8 @@ def _provider(name: str, row: ProviderRow, connections_for: "partial[Pool]") -> 
 def _price(row: PriceRow | None, deployment_id: str) -> "Price | None":
     if row is None:
         return None
-    return price_from_row(f"configured:{deployment_id}", row.model_dump())
+    tiers = tuple(UsdTier(**tier.model_dump()) for tier in row.tiers)
+    return price_from_row(f"configured:{deployment_id}", UsdRow(**row.model_dump(exclude={"tiers"}), tiers=tiers))
 
 
 def _gauges(s: Services) -> None:
@@ -306,7 +306,6 @@ def _missing(s: Services, directory: Path) -> tuple[str, ...]:
     missing = []
     if s.gate.draining:
         missing.append("draining: this process is about to stop")
-    missing += s.books.troubles()
     if not os.access(directory, os.W_OK):
         missing.append(f"state directory {directory} is not writable")
     return tuple(missing)

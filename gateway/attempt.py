@@ -85,7 +85,7 @@ async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Att
     deadline = attempt.started_at + timeouts.total_s
     if ride.deadline < deadline:
         deadline = ride.deadline
-    answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts.first_byte_s, timeouts.idle_s)
+    answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts)
     connections = provider.connections
     if connections is not None:
         attempt.key_place = place = provider.keys.pick(attempt.hold.opened_at_us)
@@ -103,13 +103,13 @@ async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Att
         return
     try:
         try:
-            await answer.judged
+            await answer
         except StaleConnection:
             # The idle limit of a kept-alive connection struck while the request was under way: once more, on a fresh one.
-            answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts.first_byte_s, timeouts.idle_s)
+            answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts)
             if not await _send(s, ride, ask, facts, attempt, again=True):
                 return
-            await answer.judged
+            await answer
     except ClientGone:
         if s.drain_cancelled and await _drained(answer):
             _judge(s, ride, ask, attempt, answer)
@@ -140,7 +140,7 @@ async def drain(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> None
 async def _drained(answer: Answer) -> bool:
     """Waits for the answer although nobody will read it. False where none comes."""
     try:
-        await answer.judged
+        await answer
     except UpstreamError:
         return False
     return True

@@ -62,6 +62,7 @@ class FrontDoor:
         path = head.path
         if path == CHAT and head.method == "POST":
             ride = Ride(self._s, connection, head, body)
+            self._s.gate.in_flight += 1
             ride.start(chat_completions(self._s, ride))
             return None if ride.over else ride
         if path == ADMIN or path.startswith("/admin/"):

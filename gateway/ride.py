@@ -1,8 +1,7 @@
 """One request on its way through the gateway: what is known of it so far, and the only hands that answer its client."""
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import orjson
 
@@ -33,7 +32,7 @@ class ClientGone(Exception):
     """The client closed its connection."""
 
 
-class Ride:
+class Ride(Errand):
     """One request. Its errand runs the life in `gateway.chat`; this holds the state that outlives each step."""
 
     # Defaults stand on the class, without slots: a request sets few of them, and each one set costs.
@@ -58,7 +57,6 @@ class Ride:
     over = False
     _waiting = False
     _sweep_on = False
-    _errand: Errand | None = None
 
     def __init__(self, s: Services, connection: ServerConnection, head: RequestHead, body: bytes) -> None:
         self._s = s
@@ -70,17 +68,11 @@ class Ride:
         self.started_at = s.monotonic()
         self.attempts: list[AttemptRow] = []
 
-    def start(self, life: Coroutine[Any, None, None]) -> None:
-        """Begins; returns at the first wait."""
-        self._s.gate.in_flight += 1
-        self._errand = Errand(life, self.failed)
-        self._errand.start()
-
     # --- from the client's connection and the sweep ---
 
     def client_gone(self) -> None:
-        if self._errand is not None and not self.over:
-            self._errand.throw(ClientGone("the client closed its connection"))
+        if not self.over:
+            self.throw(ClientGone("the client closed its connection"))
 
     def pause_writing(self) -> None:
         if self.answer is not None:
@@ -91,9 +83,9 @@ class Ride:
             self.answer.resume()
 
     def expired(self, now: float) -> None:
-        if self._waiting and now >= self.deadline and self._errand is not None:
+        if self._waiting and now >= self.deadline:
             self.expires_at = NEVER
-            self._errand.throw(AnswerTimedOut("the request's time is over"))
+            self.throw(AnswerTimedOut("the request's time is over"))
             return
         if self.stream and not self.over:
             last = max(self.started_at, self.answer.last_at if self.answer is not None else 0.0)
@@ -165,7 +157,7 @@ class Ride:
     def close(self, status: int, error_code: str | None) -> None:
         """The end of every request: the log row, the metrics, nothing more to wait for."""
         self.over = True
-        self._errand = self.answer = None  # no cycle is left for the collector
+        self.answer = None  # no cycle is left for the collector
         s = self._s
         s.gate.in_flight -= 1
         if self._sweep_on:

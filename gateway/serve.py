@@ -10,7 +10,7 @@ from typing import Final
 
 import uvloop
 
-from billing.store import migrate
+from billing.migrating import migrate
 from gateway.app import App, admin_key, build
 from gateway.config.schema import Settings
 from gateway.log import configure_log

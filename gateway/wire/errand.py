@@ -6,7 +6,7 @@ do not belong in it. Deadlines come from the sweep, as exceptions thrown in at t
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -15,21 +15,20 @@ T = TypeVar("T")
 class Waiter(Generic[T]):
     """A value that comes once. Awaited by one errand."""
 
-    __slots__ = ("_errand", "_error", "_value", "ready")
-
-    def __init__(self) -> None:
-        self.ready = False
-        self._value: T | None = None
-        self._error: BaseException | None = None
-        self._errand: Errand | None = None
+    # Defaults stand on the class, without slots: making one costs nothing but itself.
+    ready = False
+    _value: T | None = None
+    _error: BaseException | None = None
+    _errand: "Errand | None" = None
 
     def set(self, value: T) -> None:
         """Gives the value and runs the errand that waits for it, now. Later values are ignored."""
         if not self.ready:
             self.ready = True
             self._value = value
-            errand, self._errand = self._errand, None
+            errand = self._errand
             if errand is not None:
+                self._errand = None
                 errand.resume()
 
     def fail(self, error: BaseException) -> None:
@@ -37,8 +36,9 @@ class Waiter(Generic[T]):
         if not self.ready:
             self.ready = True
             self._error = error
-            errand, self._errand = self._errand, None
+            errand = self._errand
             if errand is not None:
+                self._errand = None
                 errand.resume()
 
     def __await__(self) -> Generator[Any, None, T]:
@@ -50,20 +50,21 @@ class Waiter(Generic[T]):
 
 
 class Errand:
-    """One coroutine on its way. `on_failure` gets what it did not handle itself; it must not raise."""
+    """One coroutine on its way: subclasses know what it is for."""
 
-    __slots__ = ("_coroutine", "_on_failure", "_parked", "_pending", "_running", "done")
+    _coroutine: Coroutine[Any, None, None]
+    _parked: Waiter[Any] | asyncio.Future[Any] | None = None
+    _pending: BaseException | None = None
+    _running = False
+    done = False
 
-    def __init__(self, coroutine: Coroutine[Any, None, None], on_failure: Callable[[BaseException], None]) -> None:
-        self._coroutine = coroutine
-        self._on_failure = on_failure
-        self._parked: Waiter[Any] | asyncio.Future[Any] | None = None
-        self._pending: BaseException | None = None
-        self._running = False
-        self.done = False
+    def failed(self, error: BaseException) -> None:
+        """Gets what the coroutine did not handle itself; must not raise."""
+        raise NotImplementedError
 
-    def start(self) -> None:
+    def start(self, coroutine: Coroutine[Any, None, None]) -> None:
         """Runs to the first wait."""
+        self._coroutine = coroutine
         self._step(None)
 
     def resume(self) -> None:
@@ -99,10 +100,11 @@ class Errand:
         try:
             while True:
                 parked = coroutine.send(None) if error is None else coroutine.throw(error)
-                error, self._pending = self._pending, None
+                error = self._pending
                 if error is not None:
+                    self._pending = None
                     continue
-                if type(parked) is Waiter:
+                if isinstance(parked, Waiter):
                     if parked.ready:  # set while this errand was still running
                         continue
                     parked._errand = self  # noqa: SLF001
@@ -118,6 +120,6 @@ class Errand:
             self.done = True
         except BaseException as failure:  # noqa: BLE001  # handed on; nothing may escape into a protocol callback
             self.done = True
-            self._on_failure(failure)
+            self.failed(failure)
         finally:
             self._running = False

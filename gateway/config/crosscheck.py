@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from gateway.config.problems import KeyPath, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from gateway.config.schema import Settings
 
 Finding = tuple[KeyPath, str]
+# Providers that have an address of their own, each with the variables that usually hold its key (none: it needs none).
+KnownProviders: TypeAlias = Mapping[str, tuple[str, ...]]
 
 LOCAL: Final = "local"
 # A caller writes provider/model or provider:model, split at the first separator.
@@ -20,14 +23,14 @@ _PROVIDER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MODEL_NAME: Final = re.compile(r"[!-~](?:[ -~]{0,254}[!-~])?")
 
 
-def findings(settings: Settings, known_providers: Mapping[str, str | None]) -> Iterator[Finding]:
+def findings(settings: Settings, known_providers: KnownProviders) -> Iterator[Finding]:
     yield from _providers(settings, known_providers)
     yield from _local(settings)
     yield from _models(settings, known_providers)
     yield from _fallbacks(settings)
 
 
-def _providers(settings: Settings, known_providers: Mapping[str, str | None]) -> Iterator[Finding]:
+def _providers(settings: Settings, known_providers: KnownProviders) -> Iterator[Finding]:
     for name, row in settings.providers.items():
         here = ("providers", name)
         if name in {LOCAL, "demo"}:
@@ -45,7 +48,7 @@ def _local(settings: Settings) -> Iterator[Finding]:
             yield ("local", "models", name), "must be letters, digits, dot, dash or underscore, at most 64"
 
 
-def _models(settings: Settings, known_providers: Mapping[str, str | None]) -> Iterator[Finding]:
+def _models(settings: Settings, known_providers: KnownProviders) -> Iterator[Finding]:
     for name, pool in settings.models.items():
         here: KeyPath = ("models", name)
         if not _MODEL_NAME.fullmatch(name):
@@ -59,7 +62,7 @@ def _models(settings: Settings, known_providers: Mapping[str, str | None]) -> It
 
 
 def _deployment(
-    settings: Settings, known_providers: Mapping[str, str | None], here: KeyPath, provider: str, model: str
+    settings: Settings, known_providers: KnownProviders, here: KeyPath, provider: str, model: str
 ) -> Iterator[Finding]:
     if provider == LOCAL:
         if model not in settings.local.models:
@@ -68,7 +71,7 @@ def _deployment(
                 f"names no local model; add local.models.{model}, or: {_near(model, settings.local.models)}",
             )
     elif provider not in settings.providers:
-        variable = known_providers.get(provider)
+        variable = " or ".join(known_providers.get(provider, ()))
         if variable and not settings.providers:
             yield (
                 (*here, "provider"),

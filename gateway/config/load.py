@@ -17,23 +17,22 @@ from gateway.config.validate import validate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from gateway.config.crosscheck import KnownProviders
     from gateway.config.schema import Settings
 
-NOTHING_KNOWN: Final[Mapping[str, str | None]] = MappingProxyType({})
+NOTHING_KNOWN: Final[KnownProviders] = MappingProxyType({})
 
 
-def load(
-    path: Path | None, environ: Mapping[str, str], known_providers: Mapping[str, str | None] = NOTHING_KNOWN
-) -> Settings:
+def load(path: Path | None, environ: Mapping[str, str], known_providers: KnownProviders = NOTHING_KNOWN) -> Settings:
     """Settings from a file, if there is one, and the environment.
 
-    `known_providers` names those that need no base_url, and the variable that usually holds each one's key, if any.
+    `known_providers` names those that need no base_url, and the variables that usually hold each one's key, if any.
     """
     return read(_text(path) if path else "", str(path) if path else "", environ, known_providers)
 
 
 def read(
-    text: str, source: str, environ: Mapping[str, str], known_providers: Mapping[str, str | None] = NOTHING_KNOWN
+    text: str, source: str, environ: Mapping[str, str], known_providers: KnownProviders = NOTHING_KNOWN
 ) -> Settings:
     """As `load`, from the text of a file named `source`; relative paths in it start from that file's folder."""
     document = parse(text, source, Path(source).absolute().parent if source else None)
@@ -71,9 +70,7 @@ def _unreadable(path: Path, reason: str) -> ConfigError:
     return ConfigError([Problem(Place(str(path)), (), reason)])
 
 
-def _usual_keys(
-    document: Document, environ: Mapping[str, str], known_providers: Mapping[str, str | None]
-) -> Iterator[Problem]:
+def _usual_keys(document: Document, environ: Mapping[str, str], known_providers: KnownProviders) -> Iterator[Problem]:
     """Without `providers` every known one whose variable is set; with them, a known one that says nothing of its key.
 
     A row with a base_url of its own gets no usual key: it may be another host, and the key is not for it.
@@ -84,18 +81,19 @@ def _usual_keys(
         return
     for name, usual in known_providers.items():
         row = rows.get(name) or {}
-        if not usual or not (discover or name in rows) or not isinstance(row, dict):
+        if not (discover or name in rows) or not isinstance(row, dict):
             continue
         if any(row.get(key) is not None for key in ("api_key", "api_keys", "base_url")):
             continue
+        path = ("providers", name, "api_key")
         try:
-            key = variable(usual, environ)
+            found = next(((one, key) for one in usual if (key := variable(one, environ)) is not None), None)
         except UnresolvedError as error:
-            yield Problem(Place(usual), ("providers", name, "api_key"), f"is not to be had: {error}")
+            yield Problem(Place(" or ".join(usual)), path, f"is not to be had: {error}")
             continue
-        if key is not None:
-            rows[name] = row | {"api_key": key}
-            document.places["providers", name, "api_key"] = Place(usual)
+        if found is not None:
+            document.places[path] = Place(found[0])
+            rows[name] = row | {"api_key": found[1]}
     document.tree["providers"] = rows
 
 

@@ -66,7 +66,7 @@ def mutated(draw: st.DrawFn) -> str:
 
 def outcome(text: str, environ: Mapping[str, str]) -> str:
     try:
-        return repr(read(text, "t.yaml", {"HOME": "/home/ada"} | dict(environ), {"openai": "OPENAI_API_KEY"}))
+        return repr(read(text, "t.yaml", {"HOME": "/home/ada"} | dict(environ), {"openai": ("OPENAI_API_KEY",)}))
     except ConfigError as error:
         return "\n".join(str(problem) for problem in error.problems)
 

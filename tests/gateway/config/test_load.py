@@ -11,7 +11,7 @@ from gateway.config.load import load, read
 from gateway.config.problems import ConfigError
 from gateway.config.schema import Settings
 
-KNOWN = {"openai": "OPENAI_API_KEY", "gemini": "GEMINI_API_KEY", "ollama": None}
+KNOWN = {"openai": ("OPENAI_API_KEY",), "gemini": ("GEMINI_API_KEY", "GOOGLE_API_KEY"), "ollama": ()}
 
 
 def settings(text: str = "", environ: Mapping[str, str] | None = None) -> Settings:
@@ -242,6 +242,7 @@ def test_the_admin_key_comes_from_its_variable_and_its_absence_is_no_error() -> 
 def test_without_providers_those_whose_key_is_in_the_environment_are_used() -> None:
     s = settings(environ={"OPENAI_API_KEY": "sk-1", "GEMINI_API_KEY": "", "OTHER_API_KEY": "x"})
     assert list(s.providers) == ["openai"]
+    assert list(settings(environ={"GOOGLE_API_KEY": "g-1"}).providers) == ["gemini"]
     assert s.providers["openai"].base_url is None
     assert s.providers["openai"].api_keys[0].key.get_secret_value() == "sk-1"
 

@@ -6,7 +6,7 @@ from gateway.config.later import KEYS, SECTIONS
 from gateway.config.load import read
 from gateway.config.problems import ConfigError
 
-KNOWN = {"openai": "OPENAI_API_KEY"}
+KNOWN = {"openai": ("OPENAI_API_KEY",)}
 LAB = "providers: {lab: {base_url: 'http://lab.test/v1'}}\n"
 
 

@@ -1,0 +1,84 @@
+"""Where commands are carried out: the admin API, in a gateway that runs or over the books themselves. The same words, either way."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from urllib.parse import quote, urlencode
+
+from gateway.cli.refusal import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PAGE_ROWS: Final = 1000
+ROWS_MAX: Final = 1_000_000
+
+
+class Desk(Protocol):
+    """One question, one answer. `runs` says whether a gateway is at the other end."""
+
+    @property
+    def runs(self) -> bool: ...
+
+    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        """The answer's JSON, None where it has none; `Refused` with the reason otherwise."""
+        ...
+
+
+def address(*parts: str, **query: str | int | None) -> str:
+    """A path under the admin API. Names are escaped, options that were not given are left out."""
+    path = "/admin/v1/" + "/".join(quote(part, safe="") for part in parts)
+    given = {name.rstrip("_"): value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given)}" if given else path
+
+
+def rows(desk: Desk, *parts: str, **query: str | int | None) -> Iterator[dict[str, Any]]:
+    """All rows of a listing, page by page."""
+    after: str | None = None
+    count = 0
+    while True:
+        page = desk.ask("GET", address(*parts, **query, limit=PAGE_ROWS, after=after))
+        yield from page["data"]
+        count += len(page["data"])
+        if not page.get("has_more") or not page.get("next"):
+            return
+        if count >= ROWS_MAX:
+            raise Refused(f"the listing has more than {ROWS_MAX} rows; narrow it down")
+        after = page["next"]
+
+
+def find_id(desk: Desk, kind: str, wanted: str) -> str:
+    """The id of the team or key with this id or, where only one bears it, this name. A revoked key is found by id alone."""
+    found = [row for row in rows(desk, kind) if wanted in (row["id"], row["name"])]
+    if any(row["id"] == wanted for row in found):
+        return wanted
+    alive = [row for row in found if not row.get("revoked_at")]
+    if len(alive) == 1:
+        return str(alive[0]["id"])
+    if alive:
+        ids = ", ".join(row["id"] for row in alive)
+        raise Refused(f"several {kind} are named {wanted!r}; say which by its id: {ids}")
+    raise Refused(f"there is no {kind.removesuffix('s')} {wanted!r}; `turnpike {kind} list` shows them")
+
+
+def answer(status: int, body: bytes, where: str) -> Any:
+    """What an answer of the admin API says, or its refusal in one line."""
+    try:
+        said = json.loads(body) if body else None
+    except ValueError:
+        said = NotImplemented
+    if 200 <= status < 300 and said is not NotImplemented:
+        return said
+    refuse(status, said, where)
+
+
+def refuse(status: int, said: object, where: str) -> NoReturn:
+    if not isinstance(said, dict) or not isinstance(said.get("detail"), str):
+        raise Refused(f"{where} answered {status} and is no Turnpike gateway; check server.host and server.port")
+    if status == 401:
+        raise Refused(f"{where} refused the admin key; set TURNPIKE_ADMIN_KEY to the key that gateway was started with")
+    errors = [f"{error.get('field')}: {error.get('detail')}" for error in said.get("errors") or []]
+    detail = said["detail"] if not errors else "; ".join(errors)
+    raise Refused(re.sub(r"`", "", detail) if not errors else detail)

@@ -1,0 +1,96 @@
+"""The desk over the books themselves, for when no gateway runs: the same admin app, asked in this process instead of over a socket.
+
+So both desks have one set of checks and one shape of answers. The right to read the database file is the right to use it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
+
+from billing.keys import KeyRing
+from billing.store import Store, migrate
+from gateway.admin.app import build_admin
+from gateway.admin.rooms import AdminRooms
+from gateway.cli.desk import answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping
+
+    from starlette.types import ASGIApp
+
+WHERE: Final = "the database"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class BooksDesk:
+    app: ASGIApp
+    admin_key: str
+    runs: bool = False
+
+    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+        plain, _, query = path.partition("?")
+        sent = b"" if body is None else json.dumps(body).encode()
+        status, said = asyncio.run(_call(self.app, method, plain, query, sent, self.admin_key))
+        return answer(status, said, WHERE)
+
+
+def open_books(database_url: str, clock: Callable[[], int]) -> BooksDesk:
+    """Opens the database, and brings a new or an older one to this version's schema."""
+    migrate(database_url)
+    store = Store(database_url)
+    key = secrets.token_hex(32)
+    rooms = AdminRooms(
+        store=store,
+        keyring=KeyRing(()),
+        admin_key_digest=hashlib.sha256(key.encode()).digest(),
+        deployments=tuple,
+        local=None,
+        ready=tuple,
+        pending=tuple,
+        flush=lambda: None,
+        clock=clock,
+    )
+    return BooksDesk(build_admin(rooms), key)
+
+
+async def _call(app: ASGIApp, method: str, path: str, query: str, body: bytes, key: str) -> tuple[int, bytes]:
+    """One request to an ASGI app, with nothing in between."""
+    headers = [(b"authorization", f"Bearer {key}".encode()), (b"content-type", b"application/json")]
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": unquote(path),
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [*headers, (b"content-length", str(len(body)).encode())],
+        "client": None,
+        "server": None,
+    }
+    incoming = [{"type": "http.request", "body": body, "more_body": False}]
+    parts: list[bytes] = []
+    status = 500
+
+    async def receive() -> MutableMapping[str, Any]:
+        return incoming.pop() if incoming else {"type": "http.disconnect"}
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        nonlocal status
+        if message["type"] == "http.response.start":
+            status = message["status"]
+        else:
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return status, b"".join(parts)
+
+

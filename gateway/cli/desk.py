@@ -1,10 +1,9 @@
-"""Where commands are carried out: the admin API, in a gateway that runs or over the books themselves. The same words, either way."""
+"""Where commands are carried out: the admin API, of a gateway that runs or over the bare books, in the same words."""
 
 from __future__ import annotations
 
 import json
-import re
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import quote, urlencode
 
 from gateway.cli.refusal import Refused
@@ -50,7 +49,7 @@ def rows(desk: Desk, *parts: str, **query: str | int | None) -> Iterator[dict[st
 
 
 def find_id(desk: Desk, kind: str, wanted: str) -> str:
-    """The id of the team or key with this id or, where only one bears it, this name. A revoked key is found by id alone."""
+    """The id of the team or key with this id or, where one alone bears it, this name. A revoked key has no name."""
     found = [row for row in rows(desk, kind) if wanted in (row["id"], row["name"])]
     if any(row["id"] == wanted for row in found):
         return wanted
@@ -71,14 +70,15 @@ def answer(status: int, body: bytes, where: str) -> Any:
         said = NotImplemented
     if 200 <= status < 300 and said is not NotImplemented:
         return said
-    refuse(status, said, where)
+    raise refusal(status, said, where)
 
 
-def refuse(status: int, said: object, where: str) -> NoReturn:
+def refusal(status: int, said: object, where: str) -> Refused:
     if not isinstance(said, dict) or not isinstance(said.get("detail"), str):
-        raise Refused(f"{where} answered {status} and is no Turnpike gateway; check server.host and server.port")
+        return Refused(f"{where} answered {status} and is no Turnpike gateway; check server.host and server.port")
     if status == 401:
-        raise Refused(f"{where} refused the admin key; set TURNPIKE_ADMIN_KEY to the key that gateway was started with")
+        return Refused(
+            f"{where} refused the admin key; set TURNPIKE_ADMIN_KEY to the key that gateway was started with"
+        )
     errors = [f"{error.get('field')}: {error.get('detail')}" for error in said.get("errors") or []]
-    detail = said["detail"] if not errors else "; ".join(errors)
-    raise Refused(re.sub(r"`", "", detail) if not errors else detail)
+    return Refused("; ".join(errors) or said["detail"])

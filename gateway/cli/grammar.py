@@ -43,9 +43,7 @@ def _commands(parent: argparse.ArgumentParser) -> argparse._SubParsersAction[Par
     return parent.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser, title="commands")
 
 
-def _group(
-    commands: argparse._SubParsersAction[Parser], name: str, purpose: str
-) -> argparse._SubParsersAction[Parser]:
+def _group(commands: argparse._SubParsersAction[Parser], name: str, purpose: str) -> argparse._SubParsersAction[Parser]:
     return _commands(commands.add_parser(name, help=purpose, description=_sentence(purpose), allow_abbrev=False))
 
 
@@ -124,16 +122,22 @@ def _keys(commands: argparse._SubParsersAction[Parser]) -> None:
     for leaf in (create, update):
         leaf.add_argument("--team", metavar="TEAM", help="by id or name; `none` for no team")
         leaf.add_argument("--user", metavar="ID", help="`none` for no user")
-        leaf.add_argument("--models", metavar="A,B,…", help="what it may use, such as `openai/*,gpt-4o*`; `all` for all")
+        leaf.add_argument(
+            "--models", metavar="A,B,…", help="what it may use, such as `openai/*,gpt-4o*`; `all` for all"
+        )
         leaf.add_argument("--expires-at", metavar="WHEN", help="2027-01-01 or 2027-01-01T08:00:00Z; `never`")
         leaf.add_argument("--scopes", metavar="A,B,…", help="`none` for none")
     overlap = _count(0, OVERLAP_SECONDS_MAX)
-    rotate.add_argument("--overlap-seconds", metavar="N", type=overlap, default=0, help="how long the old one still works")
+    rotate.add_argument(
+        "--overlap-seconds", metavar="N", type=overlap, default=0, help="how long the old one still works"
+    )
 
 
 def _usage(commands: argparse._SubParsersAction[Parser]) -> None:
     usage = _leaf(commands, "usage", "usage:usage", "report requests, tokens and cost")
-    usage.add_argument("--by", metavar="A,B,…", default=BY_DEFAULT, help="team, user, key, model, provider, day, tag:NAME")
+    usage.add_argument(
+        "--by", metavar="A,B,…", default=BY_DEFAULT, help="team, user, key, model, provider, day, tag:NAME"
+    )
     usage.add_argument("--team", metavar="TEAM", help="only this team's, by id or name")
     usage.add_argument("--from", metavar="D", dest="start", help="from this day or instant on, such as 2026-11-25")
     usage.add_argument("--to", metavar="D", dest="end", help="up to this day or instant, which is not included")

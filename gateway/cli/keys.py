@@ -1,4 +1,4 @@
-"""`turnpike keys`: made, changed, rotated, revoked. A secret is printed once, and never taken from the command line, where others see it."""
+"""`turnpike keys`: a secret is printed once, and never taken from the command line, where others see it."""
 
 from __future__ import annotations
 

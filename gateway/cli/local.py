@@ -28,7 +28,9 @@ def install(here: Situation) -> None:
     except InstallFailed as error:
         raise Refused(str(error)) from None
     except OSError as error:
-        raise Refused(f"vLLM cannot be put into {directory}: {error.strerror}; make it writable or set state.directory") from None
+        raise Refused(
+            f"vLLM cannot be put into {directory}: {error.strerror}; make it writable or set state.directory"
+        ) from None
     print(" ".join(command))
 
 

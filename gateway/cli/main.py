@@ -1,4 +1,4 @@
-"""From `sys.argv` to an exit status: 0 done, 1 refused or failed, 2 wrong usage. An error is one line on standard error."""
+"""From words to an exit status: 0 done, 1 refused or failed, 2 wrong usage. An error is one line on standard error."""
 
 from __future__ import annotations
 

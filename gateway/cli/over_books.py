@@ -1,6 +1,6 @@
-"""The desk over the books themselves, for when no gateway runs: the same admin app, asked in this process instead of over a socket.
+"""The desk for when no gateway runs: the same admin app over the same books, asked in this process.
 
-So both desks have one set of checks and one shape of answers. The right to read the database file is the right to use it.
+So both desks have one set of checks and one shape of answers. Who may open the database file may use it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,26 @@ class BooksDesk:
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         plain, _, query = path.partition("?")
         sent = b"" if body is None else json.dumps(body).encode()
-        status, said = asyncio.run(_call(self.app, method, plain, query, sent, self.admin_key))
+        status, said = asyncio.run(_call(self.app, self._scope(method, plain, query, sent), sent))
         return answer(status, said, WHERE)
+
+    def _scope(self, method: str, path: str, query: str, body: bytes) -> MutableMapping[str, Any]:
+        headers = {"authorization": f"Bearer {self.admin_key}", "content-type": "application/json"}
+        headers["content-length"] = str(len(body))
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "1.1",
+            "method": method,
+            "scheme": "http",
+            "path": unquote(path),
+            "raw_path": path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "client": None,
+            "server": None,
+        }
 
 
 def open_books(database_url: str, clock: Callable[[], int]) -> BooksDesk:
@@ -59,23 +77,8 @@ def open_books(database_url: str, clock: Callable[[], int]) -> BooksDesk:
     return BooksDesk(build_admin(rooms), key)
 
 
-async def _call(app: ASGIApp, method: str, path: str, query: str, body: bytes, key: str) -> tuple[int, bytes]:
+async def _call(app: ASGIApp, scope: MutableMapping[str, Any], body: bytes) -> tuple[int, bytes]:
     """One request to an ASGI app, with nothing in between."""
-    headers = [(b"authorization", f"Bearer {key}".encode()), (b"content-type", b"application/json")]
-    scope = {
-        "type": "http",
-        "asgi": {"version": "3.0"},
-        "http_version": "1.1",
-        "method": method,
-        "scheme": "http",
-        "path": unquote(path),
-        "raw_path": path.encode(),
-        "query_string": query.encode(),
-        "root_path": "",
-        "headers": [*headers, (b"content-length", str(len(body)).encode())],
-        "client": None,
-        "server": None,
-    }
     incoming = [{"type": "http.request", "body": body, "more_body": False}]
     parts: list[bytes] = []
     status = 500
@@ -92,5 +95,3 @@ async def _call(app: ASGIApp, method: str, path: str, query: str, body: bytes, k
 
     await app(scope, receive, send)
     return status, b"".join(parts)
-
-

@@ -1,4 +1,4 @@
-"""The desk of a running gateway, over its own admin API. It speaks to this machine or the configured host alone, never through a proxy."""
+"""The desk of a running gateway: its own admin API, spoken to directly and never through a proxy."""
 
 from __future__ import annotations
 

@@ -12,6 +12,4 @@ if TYPE_CHECKING:
 
 def known_providers() -> KnownProviders:
     """Every provider that has an address of its own, with the variables that usually hold its key."""
-    return {
-        name: (row.key_env, *row.key_env_also) if row.key_env else () for name, row in ROWS.items() if row.base_url
-    }
+    return {name: (row.key_env, *row.key_env_also) if row.key_env else () for name, row in ROWS.items() if row.base_url}

@@ -1,4 +1,4 @@
-"""Rows for people, for spreadsheets and for programs. Nothing that a name holds can steer a terminal or run as a formula."""
+"""Rows for people, spreadsheets and programs: no name in them can steer a terminal or run as a formula."""
 
 from __future__ import annotations
 
@@ -48,7 +48,9 @@ def listing_json(rows: Sequence[Row]) -> str:
 def csv_text(rows: Sequence[Row], columns: Sequence[str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerows([[guarded(name) for name in columns], *([guarded(row.get(name)) for name in columns] for row in rows)])
+    writer.writerows(
+        [[guarded(name) for name in columns], *([guarded(row.get(name)) for name in columns] for row in rows)]
+    )
     return out.getvalue()
 
 
@@ -76,7 +78,9 @@ def _is_number(column: str, cell: object) -> bool:
 
 
 def _width(text: str) -> int:
-    return sum(0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
+    )
 
 
 def _padded(text: str, width: int, *, right: bool) -> str:

@@ -22,7 +22,9 @@ def listing(here: Situation) -> None:
 
 def create(here: Situation) -> None:
     asked = {"name": here.option("name"), "id": here.option("id"), "organization_id": here.option("organization")}
-    made = here.desk().ask("POST", address("teams"), {name: value for name, value in asked.items() if value is not None})
+    made = here.desk().ask(
+        "POST", address("teams"), {name: value for name, value in asked.items() if value is not None}
+    )
     print(json_text(made) if here.option("json") else fields(made))
 
 

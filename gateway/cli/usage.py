@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Final
 
-from gateway.cli.desk import address, find_id, rows
+from gateway.cli.desk import find_id, rows
 from gateway.cli.tables import Row, csv_text, listing_json, table
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def usage(here: Situation) -> None:
 
 
 def columns(by: str, found: Sequence[Row]) -> list[str]:
-    """The columns asked for, in that order, then the measures; a team by its name too. Fields we do not know come last."""
+    """The columns asked for, in that order, then the measures; a team by its name too. Unknown ones come last."""
     asked = list(dict.fromkeys(word.strip() for word in by.split(",") if word.strip()))
     names = [f"{name}_id" if name in WITH_IDS else name for name in asked]
     if "team_id" in names:

@@ -131,8 +131,10 @@ def _exact(value: object, decimals_max: int) -> object:
 
 
 def args_as_words(value: object) -> object:
-    """What a command line can hold: numbers with the digits they were written with, mappings as JSON."""
-    return {name: _word(item) for name, item in value.items()} if isinstance(value, dict) else value
+    """What a command line can hold: numbers with the digits they were written with, mappings as JSON, nothing for null."""
+    if not isinstance(value, dict):
+        return value
+    return {name: _word(item) for name, item in value.items() if item is not None}
 
 
 def _word(item: object) -> object:

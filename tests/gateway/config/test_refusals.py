@@ -254,7 +254,7 @@ local:
   command: [python, -m, vllm]
   models:
     qwen: {model: Qwen/Qwen3-8B, args: {max-model-len: 8192, gpu-memory-utilization: 0.90, enforce-eager: true,
-           override: {a: [1, 0.5]}, stop: [a, 2]}, start: eager}
+           override: {a: [1, 0.5]}, stop: [a, 2], seed: null}, start: eager}
 models:
   chat: [{provider: lab, model: llama/70b, weight: 0, price: {input: 0.6, cached_input: 0.15, output: 0.9,
           tiers: [{above_input_tokens: 1000, input: 1.2, output: 1.8}]}}, {provider: local, model: qwen}]

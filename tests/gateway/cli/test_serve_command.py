@@ -1,0 +1,148 @@
+"""`turnpike serve` and `migrate`: what was typed reaches the gateway, and commands find it while it runs."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+import gateway.cli.serve as serve_command
+from gateway.cli.reach import ADDRESS_FILE, announced
+from gateway.config.schema import Settings
+from gateway.serve import CannotServe
+from tests.gateway.cli.fake_gateway import FakeGateway
+
+if TYPE_CHECKING:
+    from tests.gateway.cli.conftest import Home
+
+
+class Gateway:
+    """Stands where the gateway would start, and remembers with what."""
+
+    def __init__(self, status: int | Exception = 0) -> None:
+        self.status = status
+
+    def __call__(self, settings: Settings, *, config_path: Path | None, environ: Mapping[str, str]) -> int:
+        self.settings, self.config_path, self.environ = settings, config_path, environ
+        self.announced = announced(settings.state.directory)
+        if isinstance(self.status, Exception):
+            raise self.status
+        return self.status
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> Gateway:
+    gateway = Gateway()
+    monkeypatch.setattr(serve_command, "serve_gateway", gateway)
+    return gateway
+
+
+def test_what_was_typed_beats_the_environment_which_beats_the_file(
+    home: Home, started: Gateway, tmp_path: Path
+) -> None:
+    (tmp_path / "port").write_text("3")
+    home.configure("server: {host: 1.1.1.1, port: 1, keepalive_s: 9}")
+    said = home.run(
+        "serve", "--port", "4", TURNPIKE_SERVER__HOST="2.2.2.2", TURNPIKE_SERVER__PORT_FILE=str(tmp_path / "port")
+    )
+    assert said.status == 0
+    server = started.settings.server
+    assert (server.host, server.port, server.keepalive_s) == ("2.2.2.2", 4, 9)
+    assert started.config_path == Path("turnpike.yaml")
+    # A reload reads the file again with this environment, so what was typed still holds.
+    assert started.environ["TURNPIKE_SERVER__PORT"] == "4"
+
+
+def test_more_than_one_worker_is_not_there_yet(home: Home, started: Gateway) -> None:
+    assert home.run("serve", "--workers", "1").status == 0
+    assert "server.workers is not supported yet, except as 1" in home.run("serve", "--workers", "2").err
+
+
+def test_while_it_serves_it_says_where_and_afterwards_no_more(home: Home, started: Gateway) -> None:
+    home.run("serve", "--host", "0.0.0.0", "--port", "7")
+    assert started.announced == ("127.0.0.1", 7)
+    assert not (home.state / ADDRESS_FILE).exists()
+
+
+def test_a_second_gateway_does_not_take_the_first_ones_place(
+    home: Home, started: Gateway, gateway: FakeGateway
+) -> None:
+    home.state.mkdir()
+    (home.state / ADDRESS_FILE).write_text(f"127.0.0.1 {gateway.port}\n")
+    home.run("serve", "--port", "7")
+    assert announced(home.state) == ("127.0.0.1", gateway.port)
+
+
+def test_a_gateway_that_cannot_serve_is_one_line(home: Home, started: Gateway) -> None:
+    started.status = CannotServe("cannot listen on 127.0.0.1:7: Address already in use; set server.port")
+    said = home.run("serve", "--port", "7")
+    assert (said.status, said.err) == (1, f"turnpike: {started.status}\n")
+    assert not (home.state / ADDRESS_FILE).exists()
+
+
+def test_the_gateways_status_is_the_commands(home: Home, started: Gateway) -> None:
+    started.status = 1
+    assert home.run("serve").status == 1
+
+
+def test_a_state_directory_that_cannot_be_made_is_one_line(home: Home, started: Gateway) -> None:
+    (home.folder / "taken").write_text("")
+    said = home.run("serve", TURNPIKE_STATE__DIRECTORY=str(home.folder / "taken" / "state"))
+    assert (said.status, said.err.count("\n")) == (1, 1)
+    assert "taken/state" in said.err
+
+
+def tables(home: Home) -> set[str]:
+    with sqlite3.connect(home.state / "turnpike.db") as database:
+        return {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
+
+
+def test_migrate_makes_the_schema_and_a_second_time_changes_nothing(home: Home) -> None:
+    assert home.run("migrate").out == f"{home.state}/turnpike.db: at head\n"
+    made = tables(home)
+    assert any("key" in name for name in made)
+    assert home.run("migrate").status == 0
+    assert tables(home) == made
+
+
+def test_a_dry_run_prints_sql_and_changes_nothing(home: Home) -> None:
+    said = home.run("migrate", "--dry-run")
+    assert said.status == 0
+    assert "CREATE TABLE" in said.out.upper()
+    database = home.state / "turnpike.db"
+    assert not database.exists() or tables(home) == set()
+
+
+def test_an_unknown_revision_is_one_line(home: Home) -> None:
+    said = home.run("migrate", "--to", "nosuch")
+    assert (said.status, said.err.count("\n")) == (1, 1)
+    assert "nosuch" in said.err
+
+
+def test_serve_migrates_first_where_asked(home: Home, started: Gateway) -> None:
+    assert home.run("serve", "--migrate", "--port", "7").status == 0
+    assert tables(home)
+
+
+def test_books_that_cannot_be_opened_are_one_line(home: Home) -> None:
+    home.configure("server: {port: 1}")
+    home.state.mkdir()
+    (home.state / "turnpike.db").write_bytes(b"this is no database, and it is longer than a header" * 100)
+    for words in (["teams", "list"], ["migrate"]):
+        said = home.run(*words)
+        assert (said.status, said.err.count("\n")) == (1, 1)
+        assert str(home.state) in said.err
+
+
+def test_where_no_gateway_runs_teams_and_keys_are_changed_in_the_database(home: Home) -> None:
+    home.configure("server: {port: 1}")
+    assert home.run("teams", "create", "blue").status == 0
+    made = home.run("keys", "create", "k", "--team", "blue")
+    assert made.status == 0
+    assert "tp-" in made.out
+    assert "blue" in home.run("teams", "list").out
+    assert home.run("usage", "--by", "team,model,day").status == 0
+    assert home.run("keys", "delete", "k").status == 0

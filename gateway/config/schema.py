@@ -157,8 +157,8 @@ class LocalModelRow(Section):
     """What the executable is told to serve: a name on a hub, or a folder."""
     replicas: Annotated[Count, Field(ge=1, le=64)] = 1
     """Processes that serve it."""
-    args: Annotated[dict[str, str | int | bool | tuple[str, ...]], BeforeValidator(values.args_as_words)] = (
-        Field(default_factory=dict)
+    args: Annotated[dict[str, str | int | bool | tuple[str, ...]], BeforeValidator(values.args_as_words)] = Field(
+        default_factory=dict
     )
     """Flags for the executable, without their dashes: `true` is the flag alone, a mapping is passed as JSON."""
     start: Literal["on_demand", "eager"] = "on_demand"

@@ -131,7 +131,7 @@ def _exact(value: object, decimals_max: int) -> object:
 
 
 def args_as_words(value: object) -> object:
-    """What a command line can hold: numbers with the digits they were written with, mappings as JSON, nothing for null."""
+    """What a command line can hold: numbers with their own digits, mappings as JSON, nothing for null."""
     if not isinstance(value, dict):
         return value
     return {name: _word(item) for name, item in value.items() if item is not None}

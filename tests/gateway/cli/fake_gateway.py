@@ -1,4 +1,4 @@
-"""A gateway's admin API over a real socket, with teams, keys and usage kept in memory. It obeys the contract test of the real one."""
+"""A gateway's admin API over a real socket, kept in memory; `test_desk.py` holds it to what the real one does."""
 
 from __future__ import annotations
 

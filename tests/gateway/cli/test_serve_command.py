@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,12 +10,14 @@ import pytest
 
 import gateway.cli.serve as serve_command
 from gateway.cli.reach import ADDRESS_FILE, announced
-from gateway.config.schema import Settings
 from gateway.serve import CannotServe
-from tests.gateway.cli.fake_gateway import FakeGateway
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gateway.config.schema import Settings
     from tests.gateway.cli.conftest import Home
+    from tests.gateway.cli.fake_gateway import FakeGateway
 
 
 class Gateway:

@@ -16,10 +16,7 @@ ROWS_MAX: Final = 1_000_000
 
 
 class Desk(Protocol):
-    """One question, one answer. `runs` says whether a gateway is at the other end."""
-
-    @property
-    def runs(self) -> bool: ...
+    """One question, one answer."""
 
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         """The answer's JSON, None where it has none; `Refused` with the reason otherwise."""

@@ -70,7 +70,7 @@ def _serve(commands: argparse._SubParsersAction[Parser]) -> None:
     serve.add_argument("--host", metavar="H", help="address to listen on")
     serve.add_argument("--port", metavar="P", type=_count(0, PORT_MAX), help="port to listen on; 0 takes a free one")
     serve.add_argument("--workers", metavar="N", type=_count(1, 1024), help="worker processes")
-    serve.add_argument("--migrate", action="store_true", help="bring the database to this version's schema first")
+    serve.add_argument("--migrate", action="store_true", help="bring the database to this release's schema first")
 
 
 def _config(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -148,9 +148,9 @@ def _usage(commands: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _migrate(commands: argparse._SubParsersAction[Parser]) -> None:
-    migrate = _leaf(commands, "migrate", "migrate:migrate", "bring the database to this version's schema")
-    migrate.add_argument("--to", metavar="REV", default="head", help="to this revision instead")
-    migrate.add_argument("--dry-run", action="store_true", help="only print the SQL")
+    migrate = _leaf(commands, "migrate", "migrate:migrate", "bring the database to this release's schema")
+    migrate.add_argument("--to", metavar="REV", default="head", help="only as far as this revision")
+    migrate.add_argument("--dry-run", action="store_true", help="only say which revisions would be applied")
 
 
 def _local(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from billing.keys import KeyRing
-from billing.store import Store, migrate
+from billing.store import Store
 from gateway.admin.app import build_admin
 from gateway.admin.rooms import AdminRooms
 from gateway.cli.desk import answer
@@ -31,7 +31,6 @@ WHERE: Final = "the database"
 class BooksDesk:
     app: ASGIApp
     admin_key: str
-    runs: bool = False
 
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         plain, _, query = path.partition("?")
@@ -59,8 +58,7 @@ class BooksDesk:
 
 
 def open_books(database_url: str, clock: Callable[[], int]) -> BooksDesk:
-    """Opens the database, and brings a new or an older one to this version's schema."""
-    migrate(database_url)
+    """An open database, already at this release's schema, behind the admin app."""
     store = Store(database_url)
     key = secrets.token_hex(32)
     rooms = AdminRooms(

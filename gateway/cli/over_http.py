@@ -22,7 +22,6 @@ class HttpDesk:
     host: str
     port: int
     admin_key: str
-    runs: bool = True
 
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         where = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"

@@ -41,12 +41,13 @@ def gateway(settings: Settings) -> Desk:
 def books(settings: Settings) -> Desk:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - half a second of imports, needed where none runs alone
 
+    from gateway.cli.migrate import migrated  # noqa: PLC0415
     from gateway.cli.over_books import open_books  # noqa: PLC0415
 
+    migrated(settings)
     try:
-        settings.state.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         return open_books(settings.state.database_url, clock=lambda: time.time_ns() // 1000)  # noqa: TID251
-    except (OSError, SQLAlchemyError) as error:
+    except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error)
         raise Refused(f"the database in {settings.state.directory} cannot be opened: {reason}") from None
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from argparse import Namespace
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli import reach
-from gateway.cli.migrate import migrate
+from gateway.cli.migrate import migrated
 from gateway.cli.reach import ADDRESS_FILE
 from gateway.cli.refusal import Refused
 from gateway.serve import CannotServe
@@ -31,7 +30,7 @@ def serve(here: Situation) -> int:
     here = replace(here, environ=with_typed(here))
     settings = here.settings()
     if here.option("migrate"):
-        migrate(replace(here, options=_at_head(here)))
+        migrated(settings)
     try:
         with announcement(settings):
             return serve_gateway(settings, config_path=here.config_path(), environ=here.environ)
@@ -47,10 +46,6 @@ def with_typed(here: Situation) -> dict[str, str]:
             environ.pop(f"{name}_FILE", None)
             environ[name] = str(here.option(option))
     return environ
-
-
-def _at_head(here: Situation) -> Namespace:
-    return Namespace(**vars(here.options), to="head", dry_run=False)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`turnpike version`."""
+"""`turnpike version`: which Turnpike this is, and on which Python, as a bug report wants it."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class ServerSection(Section):
 
 
 class StateSection(Section):
-    directory: Path = Path("~/.local/share/turnpike")
+    directory: Annotated[Path, BeforeValidator(values.not_empty)] = Path("~/.local/share/turnpike")
     """Where the journal, the database and generated keys live."""
     database: Annotated[str, BeforeValidator(values.sqlite_only)] = Field(default="sqlite", repr=False)
     """`sqlite` (a file in the state directory) or `sqlite:///PATH`."""

@@ -48,11 +48,15 @@ def printable(value: object) -> object:
 
 def secret(value: object) -> object:
     """A credential as a header can carry it."""
-    if value == "":
-        raise ValueError("must not be empty")
     if isinstance(value, str) and not value.isascii():
         raise ValueError("holds a character that no header can carry; copy the credential again")
-    return printable(value)
+    return printable(not_empty(value))
+
+
+def not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("must not be empty")
+    return value
 
 
 def base_url(value: object) -> object:

@@ -10,9 +10,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import gateway.cli.local as local_command
+from local_backend.install import InstallFailed, Step
 from tests.gateway.cli.fake_gateway import FakeGateway, words_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from tests.gateway.cli.conftest import Home
 
 MEASURES = {
@@ -210,6 +215,42 @@ def test_local_models_are_watched_started_stopped_and_heard(served: Home, gatewa
     assert words_of(served.run("local", "start", "qwen").out)[1][2] == "starting"
     assert json.loads(served.run("local", "stop", "qwen", "--json").out)["data"][0]["state"] == "draining"
     assert served.run("local", "logs", "qwen", "--lines", "2").out == "line 0\nline 1\n"
+
+
+class Installer:
+    """Stands where vLLM would be installed, which takes minutes; `tests/local_backend` installs it."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.failure = failure
+
+    def __call__(self, device: str | None, directory: Path, progress: Callable[[Step], None]) -> tuple[str, ...]:
+        self.asked = (device, directory)
+        progress(Step("fetching torch", 40))
+        if self.failure:
+            raise self.failure
+        progress(Step("vLLM is installed", 100))
+        return ("/x/bin/vllm", "serve")
+
+
+def test_local_install_shows_how_far_it_is_and_ends_with_the_command(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installer = Installer()
+    monkeypatch.setattr(local_command, "install_vllm", installer)
+    said = home.run("local", "install", "--device", "cpu")
+    assert installer.asked == ("cpu", home.state)
+    assert said.err == " 40% fetching torch\n100% vLLM is installed\n"
+    assert (said.status, said.out) == (0, "/x/bin/vllm serve\n")
+
+
+@pytest.mark.parametrize("failure", [InstallFailed("needs 5 GB: make room"), PermissionError(13, "Permission denied")])
+def test_an_installation_that_fails_is_one_line(
+    home: Home, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    monkeypatch.setattr(local_command, "install_vllm", Installer(failure))
+    said = home.run("local", "install")
+    assert said.status == 1
+    assert str(failure).rpartition("] ")[2] in said.err.splitlines()[-1]
 
 
 def test_without_a_gateway_local_models_are_stopped_and_cannot_be_started(home: Home) -> None:

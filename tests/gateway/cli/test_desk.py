@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from billing.migrating import migrate
 from gateway.cli.desk import address, find_id, rows
 from gateway.cli.over_books import open_books
 from gateway.cli.over_http import HttpDesk
@@ -24,7 +25,9 @@ NOW_AT_US = 1_795_564_800_000_000
 @pytest.fixture(params=["over http", "over the books"])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
     if request.param == "over the books":
-        yield open_books(f"sqlite:///{tmp_path / 'turnpike.db'}", clock=lambda: NOW_AT_US)
+        url = f"sqlite:///{tmp_path / 'turnpike.db'}"
+        migrate(url)
+        yield open_books(url, clock=lambda: NOW_AT_US)
         return
     with running(FakeGateway()) as fake:
         yield HttpDesk("127.0.0.1", fake.port, ADMIN_KEY)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 CONNECT_S_MAX: Final = 3
 KEY_BYTES_MAX: Final = 4096
+PORT_MAX: Final = 65_535
 ADDRESS_FILE: Final = "gateway.address"
 # An address to listen on that stands for all of the machine's is none to connect to.
 ANY_ADDRESS: Final = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}  # noqa: S104
@@ -68,9 +69,10 @@ def announced(directory: Path) -> tuple[str, int]:
     """`serve` leaves its address in the state directory: it may have been given another one than the file says."""
     try:
         host, _, port = (directory / ADDRESS_FILE).read_text().strip().rpartition(" ")
-        return ANY_ADDRESS.get(host, host), int(port)
+        number = int(port)
     except (OSError, ValueError):
         return "", 0
+    return ANY_ADDRESS.get(host, host), number if 0 < number <= PORT_MAX else 0
 
 
 def listens(host: str, port: int) -> bool:

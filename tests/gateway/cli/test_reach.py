@@ -24,7 +24,7 @@ def test_a_gateway_that_was_given_another_port_is_found_by_what_it_left(home: Ho
     assert gateway.asked
 
 
-@pytest.mark.parametrize("text", ["", "x", "127.0.0.1 http", "127.0.0.1 1"])
+@pytest.mark.parametrize("text", ["", "x", "127.0.0.1 http", "127.0.0.1 1", "127.0.0.1 99999", "127.0.0.1 -1"])
 def test_an_address_that_leads_nowhere_is_passed_over(served: Home, gateway: FakeGateway, text: str) -> None:
     served.state.mkdir()
     (served.state / ADDRESS_FILE).write_text(text)

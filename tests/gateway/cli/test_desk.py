@@ -1,10 +1,14 @@
-"""One contract for both desks: over a socket and over the bare books, the same question has the same answer."""
+"""One contract for both desks, and for the fake that other tests use: the same question has the same answer."""
 
 from __future__ import annotations
 
+import socket
+from contextlib import contextmanager
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import uvicorn
 
 from billing.migrating import migrate
 from gateway.cli.desk import address, find_id, rows
@@ -17,20 +21,42 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from starlette.types import ASGIApp
+
     from gateway.cli.desk import Desk
 
 NOW_AT_US = 1_795_564_800_000_000
 
 
-@pytest.fixture(params=["over http", "over the books"])
+@pytest.fixture(params=["over the books", "over http", "over http to the fake"])
 def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
-    if request.param == "over the books":
-        url = f"sqlite:///{tmp_path / 'turnpike.db'}"
-        migrate(url)
-        yield open_books(url, clock=lambda: NOW_AT_US)
+    if request.param == "over http to the fake":
+        with running(FakeGateway()) as fake:
+            yield HttpDesk("127.0.0.1", fake.port, ADMIN_KEY)
         return
-    with running(FakeGateway()) as fake:
-        yield HttpDesk("127.0.0.1", fake.port, ADMIN_KEY)
+    url = f"sqlite:///{tmp_path / 'turnpike.db'}"
+    migrate(url)
+    books = open_books(url, clock=lambda: NOW_AT_US)
+    if request.param == "over the books":
+        yield books
+        return
+    with listening(books.app) as port:
+        yield HttpDesk("127.0.0.1", port, books.admin_key)
+
+
+@contextmanager
+def listening(app: ASGIApp) -> Iterator[int]:
+    """The real admin app on a free port."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", ws="none", log_config=None))
+    thread = Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join()
+        listener.close()
 
 
 def make(desk: Desk, room: str, **asked: object) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Two revisions of Turnpike against each other, paired, so that one can say which change cost what.
 
-    python -m bench.ab main HEAD                       # any two git revisions; `.` is the working tree
-    python -m bench.ab HEAD~1 . --phases requests,streams --rounds 7
-    python -m bench.ab HEAD~1 . --instructions         # what valgrind counts: the same on a busy machine, and far slower
+python -m bench.ab main HEAD                       # any two git revisions; `.` is the working tree
+python -m bench.ab HEAD~1 . --phases requests,streams --rounds 7
+python -m bench.ab HEAD~1 . --instructions         # what valgrind counts: the same on a busy machine, and far slower
 """
 
 import argparse
@@ -20,11 +20,14 @@ from bench.run import bring_up
 from bench.targets import Mock, Running, Target
 
 SERVE = "import sys; from gateway.cli.main import main; sys.exit(main())"
-COUNTS = (200, 1200)  # two lengths of one run: their difference has no start-up in it
+# Two lengths of one run: their difference has no start-up in it.
+COUNTS = (200, 1000)
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="bench.ab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="bench.ab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("a")
     parser.add_argument("b")
     parser.add_argument("--phases", default="requests")
@@ -57,7 +60,9 @@ def checkout(revision: str) -> Path:
 
 
 def target(name: str, revision: str, args: argparse.Namespace, ports: Sequence[int], home: Path) -> Target:
-    made = targets.turnpike([args.python, "-c", SERVE], ports[0], ports[1], home / name, name, checkout(revision))
+    made = targets.turnpike(
+        [args.python, "-c", SERVE], ports[0], ports[1], home / name, name=name, cwd=checkout(revision)
+    )
     return replace(made, features=f"{revision} ({made.version})")
 
 
@@ -124,7 +129,10 @@ def _instructions(wanted: Target, mock: Mock, phase: phases.Phase, args: argpars
             mock.set_manners(wanted.door, delay_us=0, chunks=phase.chunks, gap_us=0)
             file = home / "body.json"
             file.write_bytes(phases.body(phase.body_kb, wanted.model, stream=phase.stream))
-            words = phases.command(replace(phase, connections=8, rate=0.0), running.target, file, 1, 0, args.load_core)
+            # One connection: how many answers share a wake-up depends on timing, what one alone costs does not.
+            words = phases.command(
+                replace(phase, connections=1, rate=0.0), running.target, file, (1, 0), args.load_core
+            )
             subprocess.run([*words, "--count", str(count)], check=True, stdout=subprocess.DEVNULL)
         finally:
             running.stop()

@@ -1,4 +1,4 @@
-"""Holds a gateway's books against the mock's bill: a figure counts only if they agree to the token and the nano-dollar."""
+"""Holds a gateway's books against the mock's bill: a figure counts only if they agree, to the nano-dollar."""
 
 import json
 from collections.abc import Mapping

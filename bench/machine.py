@@ -1,4 +1,4 @@
-"""Reads what the machine did from /proc: CPU time and memory of a process tree, and what everybody else used meanwhile."""
+"""Reads what the machine did from /proc: CPU time and memory of a process tree, and what others used meanwhile."""
 
 import os
 import platform
@@ -90,12 +90,12 @@ class Snapshot:
 
 
 def describe() -> str:
-    model = re.search(r"model name\s*:\s*(.+)", (PROC / "cpuinfo").read_text())
+    found = re.search(r"model name\s*:\s*(.+)", (PROC / "cpuinfo").read_text())
     memory = re.search(r"MemTotal:\s+(\d+)", (PROC / "meminfo").read_text())
-    return (
-        f"{model[1] if model else platform.machine()}, {os.cpu_count()} cores, "
-        f"{int(memory[1]) // 2**20 if memory else '?'} GB, Linux {platform.release()}, Python {platform.python_version()}"
-    )
+    processor = found[1] if found else platform.machine()
+    gigabytes = round(int(memory[1]) / 2**20) if memory else "?"
+    system = f"Linux {platform.release()}, Python {platform.python_version()}"
+    return f"{processor}, {os.cpu_count()} cores, {gigabytes} GB, {system}"
 
 
 def output_of(command: list[str], cwd: Path | None = None) -> str:

@@ -29,29 +29,52 @@ class Phase:
     chunks: int = 64
 
 
+THINKS_US = 60_000
+
 PHASES = (
     Phase("requests", "Requests a second: closed loop, 64 connections, 1 KB body"),
     Phase("streams", "Streams a second: 32 in flight, 64 chunks each", stream=True, connections=32),
-    Phase("latency", "Latency added at 200 requests/s: the provider thinks 60 ms", rate=200, delay_us=60_000, connections=2000),
-    Phase("latency-20", "Latency added at 20 requests/s: the provider thinks 60 ms", rate=20, delay_us=60_000, connections=2000),
+    Phase(
+        "latency",
+        "Latency added at 200 requests/s: the provider thinks 60 ms",
+        rate=200,
+        delay_us=THINKS_US,
+        connections=2000,
+    ),
+    Phase(
+        "latency-20",
+        "Latency added at 20 requests/s: the provider thinks 60 ms",
+        rate=20,
+        delay_us=THINKS_US,
+        connections=2000,
+    ),
     Phase(
         "first-chunk",
         "Latency added to streams at 20 streams/s: the provider thinks 60 ms, then 64 chunks, 10 ms apart",
-        stream=True, rate=20, delay_us=60_000, gap_us=10_000, connections=2000,
+        stream=True,
+        rate=20,
+        delay_us=THINKS_US,
+        gap_us=10_000,
+        connections=2000,
     ),
     Phase("body-20k", "Requests a second with a 20 KB body: closed loop, 64 connections", body_kb=20),
     Phase("body-200k", "Requests a second with a 200 KB body: closed loop, 64 connections", body_kb=200),
-)  # fmt: skip
+)
 
 
 def body(kilobytes: int, model: str, *, stream: bool) -> bytes:
     """A conversation of about that size. It ends with the place of its running number, which loadgen fills in.
-    Temperature 0, so that a gateway's exact cache looks each one up and keeps each answer."""
+    Temperature 0, so that a gateway's exact cache looks each one up and keeps each answer.
+    """
     head: dict[str, Any] = {"model": model, "temperature": 0, "max_tokens": 256, "top_p": 1.0}
     if stream:
         head |= {"stream": True, "stream_options": {"include_usage": True}}
-    rules = "You keep the gate of a turnpike road. Say what each carriage owes, name the line of the tariff, and be brief."
-    asked = "A waggon with four horses and broad wheels came from the north at dusk; what does it owe, and who is \"exempt\"?"
+    rules = (
+        "You keep the gate of a turnpike road. Say what each carriage owes, name the line of the tariff, and be brief."
+    )
+    asked = (
+        'A waggon with four horses and broad wheels came from the north at dusk; what does it owe, and who is "exempt"?'
+    )
     told = "Broad wheels pay half: four horses owe eightpence.\nMails, soldiers on the march and funerals pass free."
     messages = [{"role": "system", "content": rules}]
     question = {"role": "user", "content": f"{asked} Please answer for number #{0:016d}#"}
@@ -74,19 +97,21 @@ class Run:
     overloaded: bool  # it did not answer all that came at the rate asked for
 
 
-def command(phase: Phase, target: Target, file: Path, seconds: float, warm: float, core: int) -> list[str]:
-    words = ["taskset", "-c", str(core), str(provision.native("loadgen")), "--port", str(target.port), "--body", str(file)]
-    words += ["--header", f"Authorization: Bearer {target.key}", "--seconds", str(seconds), "--warm", str(warm)]
-    words += ["--connections", str(phase.connections)]
+def command(phase: Phase, target: Target, file: Path, window: tuple[float, float], core: int) -> list[str]:
+    """The load generator's command line; the window is what it measures and, before that, warms up for, in seconds."""
+    words = ["taskset", "-c", str(core), str(provision.native("loadgen"))]
+    words += ["--port", str(target.port), "--header", f"Authorization: Bearer {target.key}", "--body", str(file)]
+    words += ["--seconds", str(window[0]), "--warm", str(window[1]), "--connections", str(phase.connections)]
     words += ["--rate", str(phase.rate)] if phase.rate else []
     return words + (["--stream", "--chunks", str(phase.chunks)] if phase.stream else [])
 
 
-def judge(phase: Phase, load: dict[str, Any], body_bytes: int, seen: dict[str, int]) -> tuple[str, ...]:
+def judge(load: dict[str, Any], body_bytes: int, seen: dict[str, int]) -> tuple[str, ...]:
     """What speaks against the run. `seen` is what reached the mock during it."""
     found = []
     if load["wrong"] or not load["right"]:
-        found.append(f"{load['wrong']} of {load['started']} answers wrong: {load['wrong_by']}, the last {load['last_wrong']}")
+        why = f"{load['wrong_by']}, the last {load['last_wrong']}"
+        found.append(f"{load['wrong']} of {load['started']} answers wrong: {why}")
     if load["unfinished"]:
         found.append(f"{load['unfinished']} of {load['started']} not answered 20 s after the end")
     elif seen["requests"] != load["started"]:
@@ -97,7 +122,7 @@ def judge(phase: Phase, load: dict[str, Any], body_bytes: int, seen: dict[str, i
 
 
 class Track:
-    """Runs the phases over targets that are up, one at a time; everything it starts sits on the load generator's core."""
+    """Runs the phases over targets that are up, one at a time; what it starts sits on the load generator's core."""
 
     def __init__(self, mock: Mock, runnings: Sequence[Running], core: int, home: Path) -> None:
         self.mock, self.runnings, self.core, self.home = mock, runnings, core, home
@@ -123,14 +148,14 @@ class Track:
         self.wait_until_quiet()
         ours = [self.mock.pid, *([running.pid] if running.pid else [])]
         seen, before, began = self.mock.counts(target.door), Snapshot.take(ours), time.monotonic()
-        words = command(phase, target, file, seconds, warm, self.core)
+        words = command(phase, target, file, (seconds, warm), self.core)
         load = json.loads(subprocess.run(words, check=True, stdout=subprocess.PIPE, timeout=seconds + warm + 60).stdout)
         after, wall_s = Snapshot.take(ours), time.monotonic() - began
         memory = rss_mb(running.pid) if running.pid else 0.0
         if running.pid:
             time.sleep(BOOKS_DUE_S)  # for every target alike: work put off until after the answers is work
         counts, settled = self.mock.counts(target.door), Snapshot.take(ours)
-        wrong = judge(phase, load, len(text), {name: counts[name] - seen[name] for name in seen})
+        wrong = judge(load, len(text), {name: counts[name] - seen[name] for name in seen})
         if target.keeps_books:
             wrong += tuple(bill.compare(target.port, counts))
         return Run(

@@ -23,9 +23,8 @@ def _apt(package: str) -> None:
     print(f"bench: installing {package}", file=sys.stderr)
     # Run level 1 keeps a Debian package from starting its service, nginx's on port 80 for one.
     apt = ["env", "RUNLEVEL=1", "DEBIAN_FRONTEND=noninteractive", "apt-get", "-qq"]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run([*apt, "update"], check=False, **quiet)
-    if subprocess.run([*apt, "install", "-y", package], check=False, **quiet).returncode:
+    subprocess.run([*apt, "update"], check=False, capture_output=True)
+    if subprocess.run([*apt, "install", "-y", package], check=False, capture_output=True).returncode:
         raise _refuse(f"`apt-get install -y {package}` failed: run it by hand and see why")
 
 

@@ -48,11 +48,16 @@ def times(value: float | None) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Markdown that reads well unrendered, too: the first column to the left, figures to the right."""
     lines = [list(head), *map(list, rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    shown = ["| " + " | ".join([line[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(line[1:], widths[1:], strict=True))]) + " |" for line in lines]  # fmt: skip
-    shown.insert(1, "|" + "|".join(["-" * (widths[0] + 2), *("-" * (w + 1) + ":" for w in widths[1:])]) + "|")
-    return "\n".join(shown)
+
+    def shown(line: Sequence[str]) -> str:
+        figures = [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+        return f"| {' | '.join([line[0].ljust(widths[0]), *figures])} |"
+
+    rule = "|".join(["-" * (widths[0] + 2), *("-" * (width + 1) + ":" for width in widths[1:])])
+    return "\n".join([shown(lines[0]), f"|{rule}|", *map(shown, lines[1:])])
 
 
 def names(runs: Iterable[Run]) -> list[str]:
@@ -90,7 +95,10 @@ def _latency(runs: Sequence[Run], phase: Phase) -> str:
         if name == "direct":
             continue
         mine = list(by_round(runs, name).values())
-        row = [f"{name} (overloaded)" if any(run.overloaded for run in mine) else name, number(median(run.per_s for run in mine), 1)]
+        row = [
+            f"{name} (overloaded)" if any(run.overloaded for run in mine) else name,
+            number(median(run.per_s for run in mine), 1),
+        ]
         for series, _ in parts:
             for share in ("p50", "p99"):
                 mine_us, nginx_us = added_us(runs, name, series, share), added_us(runs, "nginx", series, share)
@@ -114,12 +122,16 @@ def growth(phases: dict[str, Sequence[Run]]) -> str:
         return ""
     rows = []
     for name in names(phases["requests"]):
-        cost = [median(run.cpu_us for run in by_round(phases[p], name).values()) for p in ("requests", "body-20k", "body-200k")]
-        if not all(cost):
+        one, twenty, many = (
+            median(run.cpu_us for run in by_round(phases[phase], name).values()) or 0.0
+            for phase in ("requests", "body-20k", "body-200k")
+        )
+        if not one:
             continue
-        one, twenty, many = (value or 0.0 for value in cost)
         early, late = (twenty - one) / 19, (many - twenty) / 180
-        rows.append([name, number(one, 1), number(twenty, 1), number(many, 1), number(early, 2), number(late, 2), times(late / early if early > 0 else None)])  # fmt: skip
+        figures = [number(cost, 1) for cost in (one, twenty, many)]
+        figures += [number(early, 2), number(late, 2), times(late / early if early > 0 else None)]
+        rows.append([name, *figures])
     head = ["", "CPU µs at 1 KB", "20 KB", "200 KB", "µs per KB, 1→20", "20→200", "late / early (1: linear)"]
     return f"**Cost by size of body**\n\n{table(head, rows)}\n"
 
@@ -137,7 +149,12 @@ class Asked:
         if self.measured is None:
             return [self.what, f"{self.bound:g}", "–", "not measured"]
         met = self.measured >= self.bound if self.at_least else self.measured <= self.bound
-        return [self.what, f"{'≥' if self.at_least else '≤'} {self.bound:g}", f"{self.measured:.3f}", "yes" if met else "NO"]
+        return [
+            self.what,
+            f"{'≥' if self.at_least else '≤'} {self.bound:g}",
+            f"{self.measured:.3f}",
+            "yes" if met else "NO",
+        ]
 
 
 def bounds(phases: dict[str, Sequence[Run]], name: str = "turnpike") -> str:
@@ -153,6 +170,8 @@ def bounds(phases: dict[str, Sequence[Run]], name: str = "turnpike") -> str:
         Asked("streams a second, × nginx", 0.8, speed("streams"), at_least=True),
         Asked("added p50 at 200/s, ms", 0.5, added_ms("latency", "latency_us", "p50"), at_least=False),
         Asked("added p99 at 200/s, ms", 1.5, added_ms("latency", "latency_us", "p99"), at_least=False),
-        Asked("added time to first chunk p50, ms", 1.0, added_ms("first-chunk", "first_chunk_us", "p50"), at_least=False),
+        Asked(
+            "added time to first chunk p50, ms", 1.0, added_ms("first-chunk", "first_chunk_us", "p50"), at_least=False
+        ),
     )
     return f"**What is asked of Turnpike**\n\n{table(['', 'asked', 'measured', 'met'], [a.row() for a in asked])}\n"

@@ -4,6 +4,7 @@ import argparse
 import os
 import shlex
 import shutil
+import signal
 import statistics
 import sys
 import tempfile
@@ -17,7 +18,12 @@ from bench.targets import Mock, Running, Target
 
 RESULTS = provision.HERE / "RESULTS.md"
 BUILT_IN = ("nginx", "turnpike", "litellm")
-HEADING = "# What `make bench` measured\n\nNewest last. Figures of one section compare with one another; README.md says what is fair.\n"
+HEADING = """\
+# What `make bench` measured
+
+Newest last. Figures of one section compare with one another; README.md says what is fair.
+"""
+ALL_RIGHT = "Every answer was whole and right."
 
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
@@ -25,8 +31,16 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=15.0, help="length of one measurement")
     parser.add_argument("--phases", default=",".join(p.name for p in PHASES), help="comma-separated; default: all")
-    parser.add_argument("--without", action="append", default=[], choices=BUILT_IN, help="leave a target out, and say so")
-    parser.add_argument("--also", action="append", default=[], metavar="NAME=COMMAND", help="a further gateway; {port} and {upstream} are filled in")
+    parser.add_argument(
+        "--without", action="append", default=[], choices=BUILT_IN, help="leave a target out, and say so"
+    )
+    parser.add_argument(
+        "--also",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="a further gateway; {port} and {upstream} are filled in",
+    )
     parser.add_argument("--turnpike", default=str(provision.ROOT / ".venv/bin/turnpike"), help="the command to measure")
     parser.add_argument("--starts", type=int, default=3, help="start-ups timed per target; 0: none")
     parser.add_argument("--gateway-core", type=int, default=0)
@@ -55,9 +69,7 @@ def choose(args: argparse.Namespace, home: Path) -> list[Target]:
         chosen.append(targets.turnpike(words, ports[1], doors[2], home / "turnpike"))
     if "litellm" not in args.without:
         chosen.append(targets.litellm(ports[2], doors[3], home / "litellm"))
-    chosen += [
-        targets.other(text, ports[3 + i], doors[4 + i], home / f"also-{i}") for i, text in enumerate(args.also)
-    ]
+    chosen += [targets.other(text, ports[3 + i], doors[4 + i], home / f"also-{i}") for i, text in enumerate(args.also)]
     return chosen
 
 
@@ -77,9 +89,13 @@ def start_up_s(running: Running) -> float:
     return time.perf_counter() - began
 
 
-def standing(running: Sequence[Running], idle_mb: dict[str, float], starts: dict[str, list[float]], runs: Sequence[Run]) -> str:
+def standing(
+    running: Sequence[Running], idle_mb: dict[str, float], starts: dict[str, list[float]], runs: Sequence[Run]
+) -> str:
     """Memory and start-up."""
-    peak = {r.target.name: max((run.rss_mb for run in runs if run.target == r.target.name), default=0.0) for r in running}
+    peak = {
+        r.target.name: max((run.rss_mb for run in runs if run.target == r.target.name), default=0.0) for r in running
+    }
     start = {name: statistics.median(times) if times else None for name, times in starts.items()}
     rows = []
     for name in (r.target.name for r in running if r.pid):
@@ -92,7 +108,9 @@ def standing(running: Sequence[Running], idle_mb: dict[str, float], starts: dict
     return f"**Memory and start-up** (exec to first answer, files warm)\n\n{report.table(head, rows)}\n"
 
 
-def measure(args: argparse.Namespace, runnings: list[Running], mock: Mock, home: Path) -> tuple[dict[str, list[Run]], list[str]]:
+def measure(
+    args: argparse.Namespace, runnings: list[Running], mock: Mock, home: Path
+) -> tuple[dict[str, list[Run]], list[str]]:
     starts: dict[str, list[float]] = {}
     for running in runnings:
         bring_up(running)
@@ -118,7 +136,7 @@ def measure(args: argparse.Namespace, runnings: list[Running], mock: Mock, home:
 
 
 def faults(results: dict[str, list[Run]]) -> tuple[list[str], list[str]]:
-    """What was wrong at all, and what of it makes the run fail: others' failures are told, ours and the yardsticks' fail."""
+    """What was wrong at all, and what of it fails the run: LiteLLM's faults are told, ours and the yardsticks' fail."""
     told, fatal = [], []
     for phase, runs in results.items():
         for run in runs:
@@ -130,19 +148,41 @@ def faults(results: dict[str, list[Run]]) -> tuple[list[str], list[str]]:
     return told, fatal
 
 
-def record(args: argparse.Namespace, given: Sequence[str], runnings: Sequence[Running], sections: Sequence[str], told: Sequence[str]) -> None:
-    what = "\n".join(f"- {r.target.name} {r.target.version}: {r.target.features}".replace(" :", ":") for r in runnings)
-    left_out = f"\n\nLeft out: {', '.join(args.without)}." if args.without else ""
-    typed = " ".join(["bench/run.sh", *map(shlex.quote, given)])
-    wrong = "\n\n**Wrong answers**\n\n" + "\n".join(f"- {line}" for line in told) if told else "\n\nEvery answer was whole and right."
+def append(title: str, text: str) -> None:
+    """A dated section at the end of RESULTS.md."""
     if not RESULTS.exists():
         RESULTS.write_text(HEADING)
     with RESULTS.open("a") as file:
-        file.write(
-            f"\n## {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC\n\n`{typed}` on {machine.describe()}; {args.rounds} rounds of {args.seconds:g} s; "
-            f"gateway on core {args.gateway_core}, load and mock on core {args.load_core}.\n\n{what}{left_out}{wrong}\n\n" + "\n".join(sections)
-        )
+        file.write(f"\n## {time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC: {title}\n\n{text}")
     print(f"bench: appended to {RESULTS.relative_to(provision.ROOT)}")
+
+
+def circumstances(
+    args: argparse.Namespace, given: Sequence[str], runnings: Sequence[Running], told: Sequence[str]
+) -> str:
+    """What a figure means nothing without: the command, the machine, the versions, what was on, what went wrong."""
+    typed = " ".join(["bench/run.sh", *map(shlex.quote, given)])
+    lines = [
+        f"`{typed}` on {machine.describe()}.",
+        f"{args.rounds} rounds of {args.seconds:g} s, gateway on core {args.gateway_core}, load on {args.load_core}.",
+        "",
+        *(f"- {r.target.name} {r.target.version}: {r.target.features}".replace(" :", ":") for r in runnings),
+        "",
+    ]
+    if args.without:
+        lines += [f"Left out: {', '.join(args.without)}.", ""]
+    lines += ["**Wrong or missing answers**", "", *(f"- {line}" for line in told)] if told else [ALL_RIGHT]
+    if any(r.target.keeps_books for r in runnings):
+        lines += ["Turnpike's `usage` equalled the mock's bill after every run."]
+    return "\n".join([*lines, "", ""])
+
+
+def warn_of_others(results: dict[str, list[Run]]) -> None:
+    limit = machine.FOREIGN_CORES_MAX
+    loud = [run.foreign_cores for runs in results.values() for run in runs if run.foreign_cores > limit]
+    if loud:
+        share = f"in {len(loud)} measurements ({max(loud):.2f} at worst)"
+        print(f"bench: others used more than {limit} cores {share}: run again on a quiet machine", file=sys.stderr)
 
 
 def main(given: Sequence[str]) -> int:
@@ -150,6 +190,7 @@ def main(given: Sequence[str]) -> int:
     home = Path(tempfile.mkdtemp(prefix="turnpike-bench-"))
     chosen = choose(args, home)
     os.sched_setaffinity(0, {args.load_core})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     mock = Mock([target.door for target in chosen], args.load_core)
     runnings = [Running(target, args.gateway_core) for target in chosen]
     try:
@@ -162,14 +203,14 @@ def main(given: Sequence[str]) -> int:
     told, fatal = faults(results)
     for line in told:
         print(f"bench: WRONG: {line}", file=sys.stderr)
-    loud = [run for runs in results.values() for run in runs if run.foreign_cores > machine.FOREIGN_CORES_MAX]
-    if loud:
-        worst = max(run.foreign_cores for run in loud)
-        print(f"bench: others used more than {machine.FOREIGN_CORES_MAX} cores in {len(loud)} measurements ({worst:.2f} at worst): run again on a quiet machine", file=sys.stderr)
+    warn_of_others(results)
     if not fatal and not args.no_record:
-        record(args, given, runnings, sections, told)
+        append("Turnpike beside the others", circumstances(args, given, runnings, told) + "\n".join(sections))
     if fatal:
-        print("bench: FAILED, nothing recorded: a figure counts only if every answer was right and the books agree", file=sys.stderr)
+        print(
+            "bench: FAILED, nothing recorded: a figure counts only if every answer was right and the books agree",
+            file=sys.stderr,
+        )
     return bool(fatal)
 
 

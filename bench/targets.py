@@ -105,7 +105,13 @@ models:
 
 
 def turnpike(
-    command: Sequence[str], port: int, door: int, home: Path, name: str = "turnpike", cwd: Path = provision.ROOT
+    command: Sequence[str],
+    port: int,
+    door: int,
+    home: Path,
+    *,
+    name: str = "turnpike",
+    cwd: Path = provision.ROOT,
 ) -> Target:
     """As installed by default, in a state directory of its own: nothing is switched off, nothing is tuned."""
     home.mkdir(parents=True)
@@ -115,7 +121,16 @@ def turnpike(
         name,
         port,
         door,
-        ("env", "-i", *environment, f"MOCK_API_KEY={UPSTREAM_KEY}", *command, "serve", "--config", f"{home}/turnpike.yaml"),
+        (
+            "env",
+            "-i",
+            *environment,
+            f"MOCK_API_KEY={UPSTREAM_KEY}",
+            *command,
+            "serve",
+            "--config",
+            f"{home}/turnpike.yaml",
+        ),
         cwd,
         log=home / "log",
         model="chat",
@@ -141,9 +156,15 @@ def litellm(port: int, door: int, home: Path) -> Target:
     scripts = provision.environment("litellm", [requirement])
     home.mkdir(parents=True)
     (home / "config.yaml").write_text(LITELLM.format(door=door, upstream_key=UPSTREAM_KEY))
-    environment = (f"HOME={home}", f"PATH={scripts}:/usr/bin:/bin", "LANG=C.UTF-8", "LITELLM_MODE=PRODUCTION", "LITELLM_LOG=ERROR")
-    # Its own map of prices: a look-up on the network would only slow its start.
-    environment += ("LITELLM_LOCAL_MODEL_COST_MAP=True",)
+    environment = (
+        f"HOME={home}",
+        f"PATH={scripts}:/usr/bin:/bin",
+        "LANG=C.UTF-8",
+        "LITELLM_MODE=PRODUCTION",
+        "LITELLM_LOG=ERROR",
+        # Prices from its own package: asking the network for them would only slow its start.
+        "LITELLM_LOCAL_MODEL_COST_MAP=True",
+    )
     arguments = ("--config", f"{home}/config.yaml", "--host", "127.0.0.1", "--port", str(port), "--num_workers", "1")
     return Target(
         "litellm",

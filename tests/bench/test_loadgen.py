@@ -82,12 +82,12 @@ def server(answer: Answer) -> Iterator[int]:
 def load(port: int, tmp_path: Path, *words: str) -> dict[str, object]:
     file = tmp_path / "body.json"
     file.write_bytes(body(1, "m", stream=False))
-    command = [
-        provision.native("loadgen"),
+    command: list[str] = [
+        str(provision.native("loadgen")),
         "--port",
         str(port),
         "--body",
-        file,
+        str(file),
         "--connections",
         "1",
         "--count",

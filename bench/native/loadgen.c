@@ -9,7 +9,8 @@
  *                    window counts.
  *   --count N        closed loop that ends after N requests (for instruction counts); no window.
  *   Nothing is cut off at the end: requests in flight are waited for, at most 20 s, so that the books of a gateway can agree
- *   with what was answered. What is still open then is `unfinished`.
+ *   with what was answered. What is still open then is `unfinished`; `open_at_end` is
+ *                    what was open when the window closed, the queue of a server that is too slow for the rate.
  *
  *   The body must hold `#` + 16 digits + `#` once; each request gets its own number there, so no cache can answer.
  *   An answer is right only if: status 200, framed once, not a byte short or over; not streamed: the mock's sentence with this request's
@@ -84,7 +85,7 @@ static unsigned long chunks_wanted = 64, count_max;
 static uint64_t window_from, window_to, next_serial;
 
 static struct series latency, first_chunk, chunk_latency;
-static unsigned long counts[REASONS_LEN], started, right_in_window, chunks_in_window, in_flight, opened, unfinished, waited_max;
+static unsigned long counts[REASONS_LEN], started, right_in_window, chunks_in_window, in_flight, opened, open_at_end, unfinished, waited_max;
 static int last_status;
 static char last_fault[200];
 static struct connection *idle;
@@ -376,12 +377,14 @@ static void run(void) {
     uint64_t start = now_ns(), next = start;
     window_from = start + (uint64_t)(warm * 1e9);
     window_to = window_from + (uint64_t)(seconds * 1e9);
+    bool ended = false;
     next_serial = start / 1000 % 1000000000000u * 1000; /* other numbers in each run */
     if (rate <= 0)
         for (struct connection *c; (!count_max || started < count_max) && (c = new_connection());) begin(c, now_ns());
     for (struct epoll_event events[1024];;) {
         uint64_t now = now_ns();
         bool over = count_max ? started >= count_max : now >= window_to;
+        if (over && !ended) { ended = true; open_at_end = in_flight + (queue_to - queue_from); }
         if (over && !in_flight && queue_from == queue_to) break;
         if (!count_max && now >= window_to + DRAIN_NS) break;
         while (rate > 0 && next <= now && next < window_to) {
@@ -426,8 +429,8 @@ static void tell_text(const char *text) {
 static void report(void) {
     unsigned long wrong = 0;
     for (int i = RIGHT + 1; i < REASONS_LEN; i++) wrong += counts[i];
-    printf("{\"started\": %lu, \"right\": %lu, \"right_in_window\": %lu, \"per_s\": %.2f, \"wrong\": %lu, \"unfinished\": %lu, \"connections\": %lu, \"waited_max\": %lu, \"wrong_by\": {",
-           started, counts[RIGHT], right_in_window, (double)right_in_window / seconds, wrong, unfinished, opened, waited_max);
+    printf("{\"started\": %lu, \"right\": %lu, \"right_in_window\": %lu, \"per_s\": %.2f, \"wrong\": %lu, \"open_at_end\": %lu, \"unfinished\": %lu, \"connections\": %lu, \"waited_max\": %lu, \"wrong_by\": {",
+           started, counts[RIGHT], right_in_window, (double)right_in_window / seconds, wrong, open_at_end, unfinished, opened, waited_max);
     for (int i = RIGHT + 1, told = 0; i < REASONS_LEN; i++)
         if (counts[i]) printf("%s\"%s\": %lu", told++ ? ", " : "", reason_text[i], counts[i]);
     printf("}, \"last_wrong\": {\"status\": %d, \"body\": ", last_status);

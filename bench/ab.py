@@ -116,7 +116,8 @@ def compare(args: argparse.Namespace, track: phases.Track) -> bool:
 def _under_valgrind(wanted: Target, out: Path) -> Target:
     at = next(i for i, word in enumerate(wanted.command) if not ("=" in word or word in ("env", "-i")))
     valgrind = (provision.program("valgrind", "valgrind"), "--tool=callgrind", f"--callgrind-out-file={out}")
-    return replace(wanted, command=(*wanted.command[:at], *valgrind, *wanted.command[at:]))
+    # With one hash seed every dictionary probes alike in both revisions.
+    return replace(wanted, command=(*wanted.command[:at], "PYTHONHASHSEED=0", *valgrind, *wanted.command[at:]))
 
 
 def _instructions(wanted: Target, mock: Mock, phase: phases.Phase, args: argparse.Namespace, home: Path) -> float:

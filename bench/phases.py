@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -163,6 +164,7 @@ class Track:
         wrong = judge(load, len(text), {name: counts[name] - seen[name] for name in seen})
         if target.keeps_books:
             wrong += tuple(bill.compare(target.port, counts))
+        print(f"bench: {phase.name}, round {number}, {target.name}: {load['per_s']:,.1f} per s", file=sys.stderr)
         return Run(
             target.name,
             number,

@@ -171,9 +171,9 @@ def circumstances(
     ]
     if args.without:
         lines += [f"Left out: {', '.join(args.without)}.", ""]
-    lines += ["**To be known**", "", *(f"- {line}" for line in told)] if told else [ALL_RIGHT]
+    lines += [f"- {line}" for line in told]
     if any(r.target.keeps_books for r in runnings):
-        lines += ["Turnpike's `usage` equalled the mock's bill after every run."]
+        lines.append("- Turnpike's `usage` equalled the mock's bill after every run.")
     return "\n".join([*lines, "", ""])
 
 
@@ -203,6 +203,7 @@ def main(given: Sequence[str]) -> int:
     told, fatal = faults(results)
     for line in told:
         print(f"bench: WRONG: {line}", file=sys.stderr)
+    told = told or [ALL_RIGHT]
     if warning := others(results):
         print(f"bench: {warning}", file=sys.stderr)
         told.append(warning)

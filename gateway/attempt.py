@@ -158,16 +158,18 @@ async def _send(
     try:
         if provider.connections is None:
             name = attempt.road.deployment.model
-            connections, start = s.local.ready(name) or await ride.wait(s.local.started(name))
+            ready = s.local.ready(name)
+            if ready is None:
+                ready = await ride.wait(s.local.started(name))
+            connections, start = ready
         else:
             connections, start = provider.connections, provider.heads[attempt.key_place]
         request = _request(ask, facts, attempt.road, start)
         if not again:
             s.books.reserve(hold)
             reserved = True
-        connection = None if again else connections.idle()
-        if connection is None:
-            connection = await ride.wait(connections.connect())
+        idle = None if again else connections.idle()
+        connection = await ride.wait(connections.connect()) if idle is None else idle
         if not again:
             s.books.dispatch(hold)
     except (ConnectFailed, LocalModelFailed, AnswerTimedOut) as error:

@@ -109,7 +109,7 @@ class Errand:
                         continue
                     parked._errand = self  # noqa: SLF001
                 elif asyncio.isfuture(parked):
-                    parked._asyncio_future_blocking = False  # type: ignore[attr-defined]  # noqa: SLF001  # the protocol of Future.__await__
+                    parked._asyncio_future_blocking = False  # noqa: SLF001  # the protocol of Future.__await__
                     parked.add_done_callback(self._future_done)
                 else:
                     error = RuntimeError(f"an errand awaits waiters and futures only, not {parked!r}")

@@ -68,10 +68,11 @@ def tunnelled_connect(
 ) -> Connect:
     """Connects to the origin through the proxy. `proxy` is `http://[user:password@]host:port`."""
     parts = urlsplit(proxy if "//" in proxy else f"http://{proxy}")
+    proxy_host = parts.hostname or ""
 
     async def connect(factory: Callable[[], asyncio.Protocol]) -> tuple[asyncio.BaseTransport, asyncio.Protocol]:
         transport, opening = await loop.create_connection(
-            lambda: _Opening(loop), parts.hostname, parts.port or 8080, ssl=tls if parts.scheme == "https" else None
+            lambda: _Opening(loop), proxy_host, parts.port or 8080, ssl=tls if parts.scheme == "https" else None
         )
         where = f"{origin.host}:{origin.port}"
         lines = f"CONNECT {where} HTTP/1.1\r\nhost: {where}\r\n"

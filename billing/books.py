@@ -78,7 +78,7 @@ class Books:
         directory: Path,
         *,
         clock: Callable[[], int],
-        sink: Callable[[bytes], None] | None = None,
+        sink: Callable[[bytes], object] | None = None,
         writer: int = 0,
         journal_sync: str = "os",
         journal_bytes_max: int = JOURNAL_BYTES_MAX,

@@ -28,7 +28,7 @@ class Flusher:
     """The event loop's thread appends to `settled` and `requests` and counts `opened`; all else is this thread's."""
 
     def __init__(
-        self, ledger: Ledger, journal: Journal, clock: Callable[[], int], sink: Callable[[bytes], None] | None
+        self, ledger: Ledger, journal: Journal, clock: Callable[[], int], sink: Callable[[bytes], object] | None
     ) -> None:
         self.settled: deque[Posting] = deque()
         self.requests: deque[RequestRow] = deque()

@@ -4,6 +4,7 @@ Everything here but `open`, `flush` and `close` runs on the event loop's thread 
 journal's pages; the flusher's thread carries it into the database.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +22,12 @@ from billing.journal import (
     JournalFull,
     JournalInUse,
     JournalRecordTooLarge,
-    Mark,
+    read,
 )
+from billing.journal_records import Mark
 from billing.ledger import Ledger
 from billing.price import Price, Usage
-from billing.recovery import read_journal, told_by_recovery
+from billing.recovery import outstanding, told_by_recovery
 from billing.request_log import AttemptRow, RequestRow
 
 __all__ = [
@@ -41,6 +43,9 @@ __all__ = [
     "Usage",
 ]
 
+TOKENS_MAX: Final = 10**12  # of one kind in one attempt; what a provider reports beyond is an error of its own
+COST_NANO_USD_MAX: Final = 10**15  # a million dollars an attempt
+PRICES_MAX: Final = 10_000
 FLUSHER_BUSY_MS: Final = 1000  # short, for the journal needs tending between two tries
 FLUSH_S_MAX: Final = 10
 
@@ -55,6 +60,7 @@ _UNKNOWN: Final = int(EntryKind.UNKNOWN)
 _SAVING: Final = int(EntryKind.SAVING)
 
 _Name = tuple[str, int]
+_logger: Final = logging.getLogger(__name__)
 
 
 class HoldNotOpen(LookupError):
@@ -68,17 +74,18 @@ class FlushTimedOut(TimeoutError):
 class Books:
     def __init__(
         self,
-        directory: Path,
         database_url: str,
+        directory: Path,
         *,
         clock: Callable[[], int],
+        sink: Callable[[bytes], object] | None = None,
         writer: int = 0,
-        log: Callable[[bytes], None] | None = None,
         journal_sync: str = "os",
         journal_bytes_max: int = JOURNAL_BYTES_MAX,
         segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
-        """`clock` answers microseconds since the epoch. `log` takes lines of JSON, many at once, on the flusher's thread.
+        """`clock` answers microseconds since the epoch. `sink` takes lines of JSON, many at once, on the
+        flusher's thread.
 
         The journal of `directory` is this process's alone; `writer` numbers its chain of batches.
         """
@@ -86,7 +93,7 @@ class Books:
         self._journal = Journal(
             directory, segment_bytes=segment_bytes, journal_bytes_max=journal_bytes_max, sync=journal_sync
         )
-        self._flusher = Flusher(Ledger(self._engine, writer), self._journal, clock, log)
+        self._flusher = Flusher(Ledger(self._engine, writer), self._journal, clock, sink)
         self._reserved: dict[_Name, tuple[Hold, int]] = {}
         self._dispatched: dict[_Name, tuple[Hold, int]] = {}
         self._progress: dict[_Name, Usage] = {}
@@ -96,9 +103,9 @@ class Books:
 
     def open(self) -> None:
         """Recovers what an earlier boot left, then starts the flusher, which posts it before anything else."""
-        postings, requests, left = (), (), self._journal.open()
+        left = self._journal.open()
         try:
-            postings = read_journal(left)
+            postings = outstanding(read(left))
             requests = told_by_recovery(postings)
         except BaseException:
             self._journal.close()
@@ -161,6 +168,8 @@ class Books:
         code = int(kind)
         if code == _UNKNOWN:
             cost_nano_usd = held[12]
+        if not 0 <= cost_nano_usd <= COST_NANO_USD_MAX or max(usage) > TOKENS_MAX or min(usage) < 0:
+            usage, cost_nano_usd = _bounded(held, usage, cost_nano_usd)
         self._journal.append_promised(_US, encode((*name, usage, cost_nano_usd, code)))
         self._pending_nano_usd -= held[12]
         if self._progress:
@@ -194,6 +203,10 @@ class Books:
         """A request's row in the log and on its page, once, at its end."""
         self._flusher.requests.append(row)
 
+    def troubles(self) -> tuple[str, ...]:
+        """What keeps the books from taking paid requests, in sentences; none when all is well."""
+        return self._flusher.troubles()
+
     def pending_nano_usd(self) -> int:
         return self._pending_nano_usd
 
@@ -219,14 +232,14 @@ class Books:
 
     def _encoded(self, price: Price) -> tuple[Price, msgspec.Raw]:
         # Kept with the price itself, so that its identity stays its own.
-        if len(self._prices) >= 10_000:
+        if len(self._prices) >= PRICES_MAX:
             self._prices.clear()
         self._prices[id(price)] = price, encode_price(price)
         return self._prices[id(price)]
 
     def _rolled(self, segment: int) -> None:
-        """A new segment has begun: holds that are two behind move up, so that one long stream keeps no old one alive."""
-        self._flusher.opened[segment] = 0
+        """A new segment has begun: holds two behind move up, so that one long stream keeps no old one alive."""
+        self._flusher.opened.setdefault(segment, 0)
         before, self._segment = self._segment, segment
         with suppress(JournalFull):
             for mark, holds in ((_R, self._reserved), (_RD, self._dispatched)):
@@ -243,3 +256,15 @@ class Books:
         if usage is not None:
             self._journal.append(_P, encode((*name, usage)))
         self._flusher.opened[old] -= 1
+
+
+def _bounded(hold: Hold, usage: Usage, cost_nano_usd: int) -> tuple[Usage, int]:
+    """An absurd report must not keep its batch, and all after it, out of the ledger; it is told instead."""
+    _logger.error(
+        "%s/%d: %s reported %s at %d nano-USD, which cannot be: the figures are cut to what can",
+        *hold[:2],
+        hold.provider,
+        usage,
+        cost_nano_usd,
+    )
+    return Usage(*(min(max(tokens, 0), TOKENS_MAX) for tokens in usage)), min(max(cost_nano_usd, 0), COST_NANO_USD_MAX)

@@ -11,15 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from billing.holds import Posting
 from billing.journal import Journal
 from billing.ledger import Ledger
 from billing.request_log import RequestRow, encode_request
 
-FLUSH_S: Final = 0.25
-RETRY_S: Final = 0.5
+FLUSH_MS: Final = 250
+RETRY_MS: Final = 500
 ROWS_MAX: Final = 20_000  # in one transaction: half a second of the writer's lock at the most
 
 _T = TypeVar("_T")
@@ -30,17 +28,18 @@ class Flusher:
     """The event loop's thread appends to `settled` and `requests` and counts `opened`; all else is this thread's."""
 
     def __init__(
-        self, ledger: Ledger, journal: Journal, clock: Callable[[], int], log: Callable[[bytes], None] | None
+        self, ledger: Ledger, journal: Journal, clock: Callable[[], int], sink: Callable[[bytes], object] | None
     ) -> None:
         self.settled: deque[Posting] = deque()
         self.requests: deque[RequestRow] = deque()
         self.opened: dict[int, int] = {}  # by segment: holds in it that must be posted before it can go
         self._posted: Counter[int] = Counter()
-        self._ledger, self._journal, self._clock, self._log = ledger, journal, clock, log
+        self._ledger, self._journal, self._clock, self._sink = ledger, journal, clock, sink
         self._turn = threading.Condition()
         self._asked = self._answered = 0
         self._closing = False
         self._recovered: tuple[Sequence[Posting], Sequence[RequestRow], tuple[Path, ...]] | None = None
+        self._database_trouble = self._disk_trouble = ""
         self._thread = threading.Thread(target=self._run, name="turnpike-flusher", daemon=True)
 
     def start(self, postings: Sequence[Posting], requests: Sequence[RequestRow], left: tuple[Path, ...]) -> None:
@@ -63,13 +62,16 @@ class Flusher:
             self._turn.notify_all()
         if self._thread.is_alive():
             self._thread.join()
-        return self._recovered is None and not self.settled
+        return self._recovered is None and not self.settled and not self.requests
+
+    def troubles(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self._database_trouble, self._disk_trouble)))
 
     def _run(self) -> None:
         while True:
             with self._turn:
                 if self._asked == self._answered and not self._closing:
-                    self._turn.wait(FLUSH_S)
+                    self._turn.wait(FLUSH_MS / 1000)
                 ticket, closing = self._asked, self._closing
             done = self.turn()
             if done:
@@ -97,6 +99,7 @@ class Flusher:
             settled, requested = settled - len(batch), requested - len(rows)
             if not self._deliver(batch, rows, again=False):
                 self.settled.extendleft(reversed(batch))
+                self.requests.extendleft(reversed(rows))
                 return False
             self._posted.update([posting[4] for posting in batch])
             self._supply()
@@ -104,27 +107,35 @@ class Flusher:
 
     def _deliver(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
         written = [(row, encode_request(row)) for row in requests]
-        if written and self._log is not None:
+        if written:
             # Told before it is stored: a database that is away must not silence the log as well.
-            self._tell(b"\n".join([line for _, line in written]) + b"\n", self._log)
-        while True:
-            try:
-                self._ledger.post(postings, written, self._clock(), again=again)
-            except SQLAlchemyError:
-                _logger.exception("the ledger took no rows: %d wait, trying again", len(postings) + len(self.settled))
-            else:
-                return True
+            self._tell(b"\n".join([line for _, line in written]) + b"\n")
+        while not self._try(postings, written, again=again):
             again = True
             self._supply()
             with self._turn:
-                if self._closing or self._turn.wait_for(lambda: self._closing, RETRY_S):
+                if self._turn.wait_for(lambda: self._closing, RETRY_MS / 1000):
                     return False
+        return True
 
-    def _tell(self, lines: bytes, log: Callable[[bytes], None]) -> None:
+    def _try(self, postings: Sequence[Posting], written: Sequence[tuple[RequestRow, bytes]], *, again: bool) -> bool:
         try:
-            log(lines)
+            self._ledger.post(postings, written, self._clock(), again=again)
+        except Exception as error:
+            # Whatever it was: to give a batch up would lose money, to end the thread would lose all that follow.
+            self._database_trouble = f"the database takes no rows: {type(error).__name__}; the log says more"
+            _logger.exception("the ledger took no rows, %d more wait: trying again", len(self.settled))
+            return False
+        self._database_trouble = ""
+        return True
+
+    def _tell(self, lines: bytes) -> None:
+        if self._sink is None:
+            return
+        try:
+            self._sink(lines)
         except OSError:
-            _logger.exception("the log takes no lines: is its disk full?")
+            _logger.exception("the request log takes no lines: free its disk, or repair what reads it")
 
     def _supply(self) -> None:
         """Room for the journal: segments whose holds are all posted go back, spare ones are made ahead of need."""
@@ -136,8 +147,12 @@ class Flusher:
             done_below = number + 1
         try:
             self._journal.tend(done_below)
-        except OSError:
-            _logger.exception("the journal got no new segment: free the disk of its directory")
+        except OSError as error:
+            if not self._disk_trouble:
+                _logger.exception("the journal got no new segment: free the disk of %s", self._journal.directory)
+            self._disk_trouble = f"the journal gets no room in {self._journal.directory}: {error.strerror}"
+        else:
+            self._disk_trouble = ""
         for number in [number for number in self._posted if number < done_below]:
             del self._posted[number]
             self.opened.pop(number, None)

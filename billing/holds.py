@@ -53,14 +53,13 @@ class Posting(NamedTuple):
     segment: int
 
 
-type_of_hold = tuple[
-    tuple[str, int, int, str, str | None, str | None, str | None, str, str, str, tuple[str, ...]],
-    tuple[str, int, int, int, int, int, int, int, int, tuple[tuple[int | None, ...], ...]],
-    int,
-]
+_Maybe = int | None
+_Tier = tuple[int, int, int, int, _Maybe, _Maybe, _Maybe, _Maybe]
+_Price = tuple[str, int, int, int, int, int, int, int, int, tuple[_Tier, ...]]
+_Named = tuple[str, int, int, str, str | None, str | None, str | None, str, str, str, tuple[str, ...]]
 
 encode: Final = msgspec.msgpack.Encoder().encode
-_hold_decoder: Final = msgspec.msgpack.Decoder(type_of_hold)
+_hold_decoder: Final = msgspec.msgpack.Decoder(tuple[_Named, _Price, int])
 _name_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int])
 _progress_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, Usage])
 _usage_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, Usage, int, int])
@@ -105,8 +104,7 @@ def encode_hold(hold: Hold, price: msgspec.Raw) -> bytes:
 
 def decode_hold(payload: bytes) -> Hold:
     named, price, amount = _hold_decoder.decode(payload)
-    tiers = tuple(Tier(*tier) for tier in price[9])  # type: ignore[arg-type]  # the first four are never None
-    return Hold(*named, Price(*price[:9], tiers=tiers), amount)
+    return Hold(*named, Price(*price[:9], tuple(Tier(*tier) for tier in price[9])), amount)
 
 
 def decode_name(payload: bytes) -> tuple[str, int]:

@@ -1,20 +1,20 @@
 """One worker's journal: an append is one copy into mapped, preallocated pages, so `kill -9` loses nothing.
 
-What was appended stays in the page cache when the process dies. A power cut may lose the last seconds (`journal_sync: os`).
+What was appended stays in the page cache when the process dies. A power cut may lose seconds (`journal_sync: os`).
 """
 
 import fcntl
 import mmap
 import os
 import re
-import struct
 import zlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from enum import IntFlag
 from pathlib import Path
 from typing import Final, NamedTuple
+
+from billing.journal_records import END, FRAME, MAGIC, Record, records, seeds
 
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
 JOURNAL_BYTES_MAX: Final = 256 * 1024 * 1024
@@ -22,26 +22,7 @@ RECORD_BYTES_MAX: Final = 16 * 1024
 USAGE_RECORD_BYTES_MAX: Final = 320  # what a dispatched attempt is promised: room for its U or its X
 SPARES: Final = 2  # segments ahead of need; one lasts 1.6 s at 25,000 requests a second
 
-_MAGIC: Final = b"TPJRNL01"
-_FRAME: Final = struct.Struct("<IIB")  # length of the payload, checksum, type
-_END: Final = b"\0\0\0\0"  # the next record's length, so that the leavings of a recycled segment are not read
 _NAME: Final = re.compile(r"([0-9]{12})\.tpj")
-
-
-class Mark(IntFlag):
-    """A record's type. One record may carry two that happen together, so that neither is without the other."""
-
-    R = 1  # a hold is taken
-    D = 2  # the first byte may go upstream from here on
-    P = 4  # a stream's usage so far
-    U = 8  # the final usage
-    S = 16  # settled
-    X = 32  # released
-
-
-class Record(NamedTuple):
-    mark: Mark
-    payload: bytes
 
 
 class JournalFull(Exception):
@@ -63,7 +44,7 @@ class _Segment(NamedTuple):
 
 
 class Journal:
-    """`append` belongs to the event loop's thread, `tend` to the flusher's; a deque and two counters are between them."""
+    """`append` belongs to the event loop's thread, `tend` to the flusher's; a deque is between them."""
 
     def __init__(
         self,
@@ -89,17 +70,17 @@ class Journal:
         self._full: list[_Segment] = []
         self._last_number = 0
         self._seeds: dict[int, int] = {}
-        self._limit = segment_bytes - len(_END)
+        self._limit = segment_bytes - len(END)
         # Bytes that may still be written once every promised usage record is. The margin pays for the tail of a
         # segment into which the next record did not fit.
         self._room = 0
-        self._margin = len(_MAGIC) + len(_END) + RECORD_BYTES_MAX
+        self._margin = len(MAGIC) + len(END) + RECORD_BYTES_MAX
         self._at = 0
         self.number = 0
         self._pages: mmap.mmap
 
     def open(self) -> tuple[Path, ...]:
-        """Takes the lock and makes room. Answers the segments an earlier boot left, oldest first; they stay in place."""
+        """Takes the lock and makes room. Answers the segments an earlier boot left, oldest first."""
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock_fd = _exclusively(self.directory / "lock")
         left = segments(self.directory)
@@ -112,7 +93,7 @@ class Journal:
 
     def append(self, mark: int, payload: bytes) -> int:
         """Writes a record that needs room of its own; answers its segment's number."""
-        size = _FRAME.size + len(payload)
+        size = FRAME.size + len(payload)
         if size > self._room or size > RECORD_BYTES_MAX:
             self._find_room(size)
         self._room -= size
@@ -120,7 +101,7 @@ class Journal:
 
     def append_promising(self, mark: int, payload: bytes) -> int:
         """Writes a D and sets room for its U aside, or refuses: then nothing may be sent."""
-        size = _FRAME.size + len(payload)
+        size = FRAME.size + len(payload)
         if size + USAGE_RECORD_BYTES_MAX > self._room or size > RECORD_BYTES_MAX:
             self._find_room(size, USAGE_RECORD_BYTES_MAX)
         self._room -= size + USAGE_RECORD_BYTES_MAX
@@ -128,13 +109,13 @@ class Journal:
 
     def append_promised(self, mark: int, payload: bytes) -> int:
         """Writes the U or X that an earlier `append_promising` has room for; never refused."""
-        size = _FRAME.size + len(payload)
+        size = FRAME.size + len(payload)
         assert size <= USAGE_RECORD_BYTES_MAX, "a usage record outgrew its promise"
         self._room += USAGE_RECORD_BYTES_MAX - size
         return self._write(mark, payload, size)
 
     def tend(self, done_below: int) -> None:
-        """Keeps spare segments ready and frees those with a number below `done_below`, whose attempts are all posted."""
+        """Keeps spare segments ready and frees those with a number below `done_below`, all posted."""
         while self._full and self._full[0].number < done_below:
             self._reuse(self._full.pop(0))
         while self._ahead() < SPARES and self._made() < self._segments_max:
@@ -167,7 +148,7 @@ class Journal:
             end = self._at + size
         checksum = zlib.crc32(payload, self._seeds[mark])
         # One assignment, the end mark included: a record is in the page cache whole before the next step.
-        self._pages[self._at : end + 4] = _FRAME.pack(size - 9, checksum, mark) + payload + _END
+        self._pages[self._at : end + 4] = FRAME.pack(size - FRAME.size, checksum, mark) + payload + END
         self._at = end
         return self.number
 
@@ -197,8 +178,8 @@ class Journal:
 
     def _begin(self) -> None:
         segment = self._ready[0]
-        self._seeds = _seeds(segment.number)
-        self._pages, self._at, self.number = segment.pages, len(_MAGIC), segment.number
+        self._seeds = seeds(segment.number)
+        self._pages, self._at, self.number = segment.pages, len(MAGIC), segment.number
 
     def _made(self) -> int:
         return len(self._full) + len(self._ready) + len(self._spares)
@@ -223,7 +204,7 @@ class Journal:
         # A used segment needs no new blocks: on a full disk this is what keeps paid routes open.
         self._last_number += 1
         path = self.directory / f"{self._last_number:012d}.tpj"
-        segment.pages[len(_MAGIC) : len(_MAGIC) + len(_END)] = _END
+        segment.pages[len(MAGIC) : len(MAGIC) + len(END)] = END
         segment.path.rename(path)
         self._spares.append(_Segment(self._last_number, path, segment.pages))
 
@@ -237,25 +218,10 @@ def segment_number(path: Path) -> int:
     return int(path.stem)
 
 
-def records(image: bytes, number: int) -> Iterator[Record]:
-    """The records of a segment's bytes, up to its end or to the first that is not whole."""
-    if image[: len(_MAGIC)] != _MAGIC:
-        return
-    at, seeds = len(_MAGIC), _seeds(number)
-    while at + _FRAME.size <= len(image):
-        length, checksum, mark = _FRAME.unpack_from(image, at)
-        at += _FRAME.size
-        payload = image[at : at + length]
-        # The checksum starts from the segment's number: what an earlier use of these pages left never fits.
-        if not length or len(payload) < length or mark not in seeds or zlib.crc32(payload, seeds[mark]) != checksum:
-            return
-        yield Record(Mark(mark), payload)
-        at += length
-
-
-def _seeds(number: int) -> dict[int, int]:
-    start = zlib.crc32(number.to_bytes(8, "little"))
-    return {mark: zlib.crc32(bytes((mark,)), start) for mark in range(1, 64)}
+def read(left: Iterable[Path]) -> Iterator[Record]:
+    """Everything that segments hold, in the order in which it was written."""
+    for path in left:
+        yield from records(path.read_bytes(), segment_number(path))
 
 
 def _exclusively(path: Path) -> int:
@@ -265,7 +231,7 @@ def _exclusively(path: Path) -> int:
     except BlockingIOError:
         os.close(fd)
         raise JournalInUse(
-            f"{path.parent} belongs to a gateway that is running: stop it, or give this one a state directory of its own"
+            f"{path.parent} belongs to a gateway that is running: stop it, or give this one its own state directory"
         ) from None
     return fd
 
@@ -277,5 +243,5 @@ def _preallocated(path: Path, size: int) -> mmap.mmap:
         pages = mmap.mmap(fd, size)
     finally:
         os.close(fd)
-    pages[: len(_MAGIC)] = _MAGIC
+    pages[: len(MAGIC)] = MAGIC
     return pages

@@ -2,7 +2,7 @@
 
 import re
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from hashlib import sha256
@@ -11,6 +11,8 @@ from typing import Final
 SECRET_BYTES: Final = 32  # 256 random bits
 _ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _SECRET_CHARS: Final = 43  # 62**43 > 2**256
+_PUBLIC_ID_BYTES: Final = 9
+_PUBLIC_ID_CHARS: Final = 13  # 62**13 > 2**72
 _CHECK_CHARS: Final = 6  # 62**6 > 2**32
 _OURS: Final = re.compile(rb"tp-[0-9A-Za-z]{1,40}-[0-9A-Za-z]{43}([0-9A-Za-z]{6})")
 _PUBLIC_ID: Final = re.compile(r"[0-9A-Za-z]{1,40}", re.ASCII)
@@ -45,6 +47,14 @@ def mint(public_id: str, secret: bytes) -> str:
         raise ValueError(f"a secret has {SECRET_BYTES} bytes, this one {len(secret)}: draw exactly that many")
     body = f"{shown_prefix(public_id)}-{_base62(int.from_bytes(secret), _SECRET_CHARS)}"
     return body + _checksum(body.encode())
+
+
+def issue(name: str, now_at_us: int, entropy: Callable[[int], bytes], *, team_id: str | None = None) -> tuple[Key, str]:
+    """A new key and its secret, which is in nobody's hands but the caller's from here on."""
+    public_id = _base62(int.from_bytes(entropy(_PUBLIC_ID_BYTES)), _PUBLIC_ID_CHARS)
+    secret = mint(public_id, entropy(SECRET_BYTES))
+    prefix = shown_prefix(public_id)
+    return Key(f"key_{public_id}", name, prefix, digest(secret.encode()), team_id, None, (), now_at_us), secret
 
 
 def shown_prefix(public_id: str) -> str:

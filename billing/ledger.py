@@ -103,7 +103,7 @@ class Ledger:
 
     def _rows(self, postings: Sequence[Posting], first_id: int, counted: Mapping[str, int]) -> list[queries.Row]:
         """The entries as stored. Dense, because it runs once per request: 1 us."""
-        debits, credits, prices = self._known.debits, self._known.credits, self._known.prices
+        debits, credited, prices = self._known.debits, self._known.credits, self._known.prices
         rows: list[queries.Row] = []
         row_id = first_id
         for hold, usage, amount, kind, _ in postings:
@@ -117,7 +117,7 @@ class Ledger:
                     kind,
                     0,
                     debits[key, team, user, end_user, provider, model, tags],
-                    credits[_side(kind, price), provider],
+                    credited[_side(kind, price), provider],
                     amount,
                     1 if counted.get(request_id, attempt) == attempt else 0,
                     *usage,
@@ -135,10 +135,12 @@ class Ledger:
         if len(known.prices) > PRICES_MAX:
             known.prices.clear()
         debits = {_dimensions(p) for p in postings} - known.debits.keys()
-        credits = {(_side(p.kind, p.hold.price), p.hold.provider) for p in postings} - known.credits.keys()
+        credit_accounts = {(_side(p.kind, p.hold.price), p.hold.provider) for p in postings} - known.credits.keys()
         names = {_name("cost", *dimensions): dimensions for dimensions in debits}
-        credit_names = {_name(*credit): credit for credit in credits}
-        rows = [(name, "cost", *dimensions[:6]) for name, dimensions in names.items()]
+        credit_names = {_name(*credit): credit for credit in credit_accounts}
+        rows: list[queries.Row] = [
+            (name, "cost", *map(_storable, dimensions[:6])) for name, dimensions in names.items()
+        ]
         rows += [
             (name, side, None, None, None, None, provider, None) for name, (side, provider) in credit_names.items()
         ]
@@ -146,7 +148,12 @@ class Ledger:
         known.debits.update((dimensions, ids[name]) for name, dimensions in names.items())
         known.credits.update((credit, ids[name]) for name, credit in credit_names.items())
         queries.insert_account_tags(
-            tx, [(ids[name], *tag) for name, dimensions in names.items() for tag in split_tags(dimensions[6]).items()]
+            tx,
+            [
+                (ids[name], *map(_storable, tag))
+                for name, dimensions in names.items()
+                for tag in split_tags(dimensions[6]).items()
+            ],
         )
         for price in {id(p.hold.price): p.hold.price for p in postings}.values():
             if id(price) not in known.prices:
@@ -174,6 +181,11 @@ def _side(kind: int, price: Price) -> str:
 def _dimensions(posting: Posting) -> _Dimensions:
     hold = posting.hold
     return hold.key_id, hold.team_id, hold.user_id, hold.end_user, hold.provider, hold.model, hold.tags
+
+
+def _storable(text: str | None) -> str | None:
+    # PostgreSQL's text holds no NUL, and a caller's own words (tags, end users) may.
+    return text.replace("\0", "\ufffd") if text else text
 
 
 def _name(*parts: object) -> str:

@@ -37,7 +37,7 @@ def _steps(current: str | None, to: str) -> tuple[str, ...]:
     for revision in (current, to):
         if revision not in (None, "head", *known):
             raise MigrationFailed(
-                f"revision {revision!r} is not one of this release ({', '.join(known)}): install the release that has it"
+                f"revision {revision!r} is not one of this release ({', '.join(known)}): install one that has it"
             )
     last = known[-1] if to == "head" else to
     return tuple(revision for revision in known if (current or "") < revision <= last)

@@ -29,7 +29,7 @@ def parse_usd(text: str) -> int:
 
 
 def pico_usd_per_token(usd_per_million: Decimal) -> int:
-    """Dollars per million tokens times 10**6; a price that is no whole pico-USD would have to be rounded, so it fails."""
+    """Dollars per million tokens times 10**6; a price that is no whole pico-USD would have to be rounded: refused."""
     if not usd_per_million.is_finite() or usd_per_million < 0:
         raise ValueError(f"a price of {usd_per_million} USD per million tokens means nothing: give zero or more")
     if usd_per_million.adjusted() > PRICE_DIGITS_MAX:

@@ -4,17 +4,31 @@ What the flusher uses is written as text with many rows to a statement: its thre
 event loop and waits for it after each statement, so few and large ones count more than pretty ones.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    and_,
+    case,
+    func,
+    inspect,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 
 from billing import tables as t
 from billing.holds import EntryKind
+from billing.price import Usage
+from billing.usage_span import QUARTER_US
 
-QUARTER_US: Final = 15 * 60 * 1_000_000
 HASH_START: Final = bytes(32)  # before a writer's first batch
 
 _MIGRATION_LOCK: Final = 0x7475726E  # any number, of PostgreSQL's advisory locks
@@ -37,6 +51,11 @@ class BatchRow(NamedTuple):
     hash: bytes
 
 
+_q = t.usage_quarters.c
+_TOKEN_SUMS: Final = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
+USAGE_SUMS: Final = ("requests", *_TOKEN_SUMS, "cost_nano_usd", "estimated_nano_usd", "saved_nano_usd")
+USAGE_COLUMNS: Final = {"team": "team_id", "user": "user_id", "key": "key_id", "model": "model", "provider": "provider"}
+KEY_COLUMNS: Final = tuple(t.keys.c.keys())
 ENTRY_COLUMNS: Final = tuple(t.entries.c.keys())
 _REQUEST_COLUMNS: Final = tuple(t.requests.c.keys())
 _ACCOUNT_COLUMNS: Final = tuple(name for name in t.accounts.c.keys() if name != "id")  # noqa: SIM118 - not a dict
@@ -154,3 +173,176 @@ def _mark(tx: Connection) -> str:
 
 def _chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
     return (items[at : at + size] for at in range(0, len(items), size))
+
+
+def list_teams(tx: Connection, limit: int, after: str | None) -> list[Row]:
+    """Oldest first; a deleted team is in no list."""
+    c = t.teams.c
+    statement = select(t.teams).where(c.deleted_at_us.is_(None)).order_by(c.created_at_us, c.id).limit(limit)
+    return _after(tx, statement, c.created_at_us, c.id, after)
+
+
+def get_team(tx: Connection, team_id: str) -> Row | None:
+    return _first(tx, select(t.teams).where(t.teams.c.id == team_id, t.teams.c.deleted_at_us.is_(None)))
+
+
+def team_names(tx: Connection) -> dict[str, str]:
+    """Deleted ones included: reports still name them."""
+    return {row.id: row.name for row in tx.execute(select(t.teams.c.id, t.teams.c.name))}
+
+
+def insert_team(tx: Connection, values: Mapping[str, object]) -> None:
+    tx.execute(t.teams.insert().values(**values))
+
+
+def update_team(tx: Connection, team_id: str, version: int, values: Mapping[str, object]) -> bool:
+    """False: somebody changed or deleted it since that version was read."""
+    c = t.teams.c
+    here = update(t.teams).where(c.id == team_id, c.version == version, c.deleted_at_us.is_(None))
+    return tx.execute(here.values(**values, version=version + 1)).rowcount == 1
+
+
+def team_has_live_keys(tx: Connection, team_id: str) -> bool:
+    c = t.keys.c
+    return tx.execute(select(c.id).where(c.team_id == team_id, c.revoked_at_us.is_(None)).limit(1)).first() is not None
+
+
+def list_keys(tx: Connection, limit: int, after: str | None, team_id: str | None) -> list[Row]:
+    """Oldest first, revoked ones included."""
+    c = t.keys.c
+    statement = select(t.keys).order_by(c.created_at_us, c.id).limit(limit)
+    if team_id is not None:
+        statement = statement.where(c.team_id == team_id)
+    return _after(tx, statement, c.created_at_us, c.id, after)
+
+
+def live_keys(tx: Connection) -> list[Row]:
+    return [*tx.execute(select(t.keys).where(t.keys.c.revoked_at_us.is_(None)))]
+
+
+def get_key(tx: Connection, key_id: str) -> Row | None:
+    return _first(tx, select(t.keys).where(t.keys.c.id == key_id))
+
+
+def digest_taken(tx: Connection, digest: bytes, key_id: str) -> bool:
+    """Whether another key has, or while it rotates still has, this secret."""
+    c = t.keys.c
+    taken = select(c.id).where(or_(c.digest == digest, c.old_digest == digest), c.id != key_id)
+    return tx.execute(taken.limit(1)).first() is not None
+
+
+def insert_key(tx: Connection, values: Mapping[str, object]) -> None:
+    tx.execute(t.keys.insert().values(**values))
+
+
+def update_key(tx: Connection, key_id: str, version: int, values: Mapping[str, object]) -> bool:
+    here = update(t.keys).where(t.keys.c.id == key_id, t.keys.c.version == version)
+    return tx.execute(here.values(**values, version=version + 1)).rowcount == 1
+
+
+def list_requests(tx: Connection, limit: int, after: str | None) -> list[str]:
+    """The documents of the last requests, newest first: their ids are in the order of time."""
+    c = t.requests.c
+    statement = select(c.document).order_by(c.request_id.desc()).limit(limit)
+    if after is not None:
+        statement = statement.where(c.request_id < after)
+    return [*tx.execute(statement).scalars()]
+
+
+def get_request(tx: Connection, request_id: str) -> str | None:
+    return tx.execute(select(t.requests.c.document).where(t.requests.c.request_id == request_id)).scalar_one_or_none()
+
+
+def request_entries(tx: Connection, request_id: str) -> list[Row]:
+    e, debit, credit = t.entries.c, t.accounts.alias("debit"), t.accounts.alias("credit")
+    statement = (
+        select(
+            *(e.id, e.batch_id, e.attempt, e.kind, e.sequence, debit.c.name, credit.c.name, e.amount_nano_usd),
+            *(e[name] for name in Usage._fields),
+            *(t.prices.c.version, e.at_us),
+        )
+        .join_from(t.entries, debit, debit.c.id == e.debit)
+        .join(credit, credit.c.id == e.credit)
+        .join(t.prices, t.prices.c.id == e.price_id)
+        .where(e.request_id == request_id)
+        .order_by(e.id)
+    )
+    return [*tx.execute(statement)]
+
+
+def used_span(tx: Connection) -> tuple[int, int] | None:
+    """The first and the last quarter hour in which anything was used."""
+    first, last = tx.execute(select(func.min(_q.quarter), func.max(_q.quarter))).one()
+    return None if first is None else (first, last)
+
+
+def usage_of_quarters(
+    tx: Connection, first: int, end: int, columns: Sequence[str], filters: Mapping[str, str]
+) -> list[Row]:
+    """Sums by those columns over the quarters from `first` to before `end`: the columns, then the sums."""
+    sums = [func.sum(_q[name]) for name in USAGE_SUMS]
+    source, grouped = _grouped(t.usage_quarters, _q.account_id, columns)
+    statement = select(*grouped, *sums).select_from(source).where(_q.quarter >= first, _q.quarter < end)
+    return [*tx.execute(_filtered(statement, filters).group_by(*grouped))]
+
+
+def usage_of_entries(
+    tx: Connection, from_at_us: int, to_at_us: int, columns: Sequence[str], filters: Mapping[str, str]
+) -> list[Row]:
+    """The same from the entries themselves, for a span shorter than a quarter hour. Batches tell where to look."""
+    e, b = t.entries.c, t.batches.c
+    bought = e.kind != int(EntryKind.SAVING)
+    estimated = e.kind.in_((int(EntryKind.ESTIMATED), int(EntryKind.UNKNOWN)))
+    sums = [
+        func.sum(e.requests),
+        *(func.sum(case((bought, e[name]), else_=0)) for name in _TOKEN_SUMS),
+        func.sum(case((bought, e.amount_nano_usd), else_=0)),
+        func.sum(case((estimated, e.amount_nano_usd), else_=0)),
+        func.sum(case((bought, 0), else_=e.amount_nano_usd)),
+    ]
+    in_batch = and_(e.id.between(b.id, b.last_id), e.batch_id == b.id)
+    source, grouped = _grouped(t.batches.join(t.entries, in_batch), e.debit, columns)
+    statement = (
+        select(*grouped, *sums)
+        .select_from(source)
+        .where(b.to_us >= from_at_us, b.from_us < to_at_us, e.at_us >= from_at_us, e.at_us < to_at_us)
+    )
+    return [*tx.execute(_filtered(statement, filters).group_by(*grouped))]
+
+
+def _grouped(
+    source: FromClause, account_id: ColumnElement[int], columns: Sequence[str]
+) -> tuple[FromClause, list[ColumnElement[Any]]]:
+    """Joins what the columns need: an account's own, or for `tag:NAME` the value of that tag."""
+    joined: FromClause = source.join(t.accounts, t.accounts.c.id == account_id)
+    grouped: list[ColumnElement[Any]] = []
+    for column in columns:
+        if column in USAGE_COLUMNS:
+            grouped.append(t.accounts.c[USAGE_COLUMNS[column]])
+        else:
+            tag = t.account_tags.alias(f"tag_{len(grouped)}")
+            named = and_(tag.c.account_id == account_id, tag.c.name == column.removeprefix("tag:"))
+            joined = joined.outerjoin(tag, named)
+            grouped.append(tag.c.value)
+    return joined, grouped
+
+
+def _filtered(statement: Select[Any], filters: Mapping[str, str]) -> Select[Any]:
+    return statement.where(*(t.accounts.c[name] == value for name, value in filters.items()))
+
+
+def _after(
+    tx: Connection, statement: Select[Any], at: ColumnElement[int], row_id: ColumnElement[str], after: str | None
+) -> list[Row]:
+    """A page that begins behind the row of that id, in the order of time and id."""
+    if after is not None:
+        begin = select(at, row_id).where(row_id == after).order_by(None).limit(1)
+        found = tx.execute(begin).first()
+        if found is None:
+            return []
+        statement = statement.where(tuple_(at, row_id) > tuple_(*found))
+    return [*tx.execute(statement)]
+
+
+def _first(tx: Connection, statement: Select[Any]) -> Row | None:
+    return tx.execute(statement).first()

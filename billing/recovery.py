@@ -6,11 +6,10 @@ Every attempt that was dispatched and not released gets exactly one, whatever by
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
-from pathlib import Path
 from typing import Final
 
 from billing.holds import EntryKind, Hold, Posting, decode_hold, decode_name, decode_progress, decode_usage
-from billing.journal import Mark, Record, records, segment_number
+from billing.journal_records import Mark, Record
 from billing.price import Usage, cost_nano_usd
 from billing.request_log import AttemptRow, RequestRow
 
@@ -56,11 +55,6 @@ def outstanding(journal: Iterable[Record]) -> tuple[Posting, ...]:
     return tuple(
         _posting(attempt) for attempt in attempts.values() if attempt.state not in {State.RESERVED, State.RELEASED}
     )
-
-
-def read_journal(left: Iterable[Path]) -> tuple[Posting, ...]:
-    """The shell around `outstanding`: the segments that an earlier boot left, oldest first."""
-    return outstanding(record for path in left for record in records(path.read_bytes(), segment_number(path)))
 
 
 def _apply(attempts: dict[tuple[str, int], _Attempt], record: Record) -> None:

@@ -1,0 +1,400 @@
+"""The control plane of the books: teams, keys, reports and single requests, synchronous, to be called from threads.
+
+Frozen values leave, never rows. Times, ids and secrets are arguments; a change bumps its row's `version`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+from zoneinfo import ZoneInfo
+
+import msgspec
+from sqlalchemy import Connection
+
+from billing import queries
+from billing.database import open_engine, writing
+from billing.holds import EntryKind
+from billing.keys import Key, digest
+from billing.migrating import MigrationFailed, behind, migrate
+from billing.price import Usage
+from billing.request_log import RequestRow, decode_request
+from billing.usage_span import QUARTER_US, SpanTooLong, cut, days
+
+__all__ = ["MigrationFailed", "SpanTooLong", "Store", "migrate"]
+
+_TEAM_CHANGES: Final = frozenset({"name", "organization_id"})
+_KEY_CHANGES: Final = frozenset(
+    {"name", "team_id", "user_id", "organization_id", "models_allowed", "expires_at_us", "scopes", "limits"}
+)
+_COLUMNS: Final = frozenset({*queries.USAGE_COLUMNS, "day"})
+_FILTERS: Final = frozenset(queries.USAGE_COLUMNS.values())
+_json: Final = msgspec.json.Encoder()
+_texts: Final = msgspec.json.Decoder(tuple[str, ...])
+_limits: Final = msgspec.json.Decoder(dict[str, int])
+
+
+class NotFound(LookupError):
+    """No row has that id."""
+
+
+class AlreadyExists(ValueError):
+    """An id or a secret that another row has."""
+
+
+class Conflict(ValueError):
+    """What is asked does not fit the row's present state."""
+
+
+class Stale(ValueError):
+    """Somebody changed the row since it was read."""
+
+
+class Invalid(ValueError):
+    """A field or a column that does not exist."""
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    id: str
+    name: str
+    organization_id: str | None
+    version: int
+    created_at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    id: int
+    batch_id: int
+    attempt: int
+    kind: str
+    sequence: int
+    debit: str
+    credit: str
+    amount_nano_usd: int
+    usage: Usage
+    price_version: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInFull:
+    row: RequestRow
+    entries: tuple[Entry, ...]
+
+
+class UsageLine(NamedTuple):
+    """What was used; `pending` is the caller's to add, the books in the database do not know what is in flight."""
+
+    requests: int = 0
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    reasoning_tokens: int = 0
+    cost_nano_usd: int = 0
+    estimated_nano_usd: int = 0
+    pending_nano_usd: int = 0
+    saved_nano_usd: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TeamPage:
+    data: tuple[Team, ...]
+    has_more: bool
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPage:
+    data: tuple[Key, ...]
+    has_more: bool
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPage:
+    data: tuple[RequestRow, ...]
+    has_more: bool
+    next: str | None
+
+
+class Store:
+    def __init__(self, database_url: str) -> None:
+        self._database_url = database_url
+        self._reading = open_engine(database_url)
+        self._writing = writing(self._reading)
+
+    def migrate(self, to: str = "head") -> tuple[str, ...]:
+        return migrate(self._database_url, to)
+
+    def behind(self) -> tuple[str, ...]:
+        """The revisions of this release that the database has not."""
+        with self._reading.begin() as tx:
+            return behind(tx)
+
+    def close(self) -> None:
+        self._reading.dispose()
+
+    def teams(self, limit: int, after: str | None = None) -> TeamPage:
+        with self._reading.begin() as tx:
+            found = [Team(*row[:5]) for row in queries.list_teams(tx, limit + 1, after)]
+        data, more = tuple(found[:limit]), len(found) > limit
+        return TeamPage(data, more, data[-1].id if more else None)
+
+    def team(self, team_id: str) -> Team | None:
+        with self._reading.begin() as tx:
+            row = queries.get_team(tx, team_id)
+        return Team(*row[:5]) if row else None
+
+    def team_names(self) -> dict[str, str]:
+        with self._reading.begin() as tx:
+            return queries.team_names(tx)
+
+    def create_team(self, team_id: str, name: str, organization_id: str | None, created_at_us: int) -> Team:
+        team = Team(team_id, name, organization_id, 1, created_at_us)
+        with self._writing.begin() as tx:
+            if team_id in queries.team_names(tx):
+                raise AlreadyExists(f"a team {team_id!r} exists or existed: take another id")
+            queries.insert_team(tx, _team_values(team))
+        return team
+
+    def update_team(self, team_id: str, changes: Mapping[str, object], version: int | None = None) -> Team:
+        """With `version`, only if nobody changed it since."""
+        _only(changes, _TEAM_CHANGES)
+        with self._writing.begin() as tx:
+            team = _team(tx, team_id, version)
+            queries.update_team(tx, team_id, team.version, changes)
+            return _team(tx, team_id, None)
+
+    def delete_team(self, team_id: str, deleted_at_us: int, version: int | None = None) -> None:
+        """Takes it out of every list. Its row stays, for the entries that name it."""
+        with self._writing.begin() as tx:
+            team = _team(tx, team_id, version)
+            if queries.team_has_live_keys(tx, team_id):
+                raise Conflict(f"team {team_id!r} has keys that work: revoke or move them first")
+            queries.update_team(tx, team_id, team.version, {"deleted_at_us": deleted_at_us})
+
+    def keys(self, limit: int, after: str | None = None, team_id: str | None = None) -> KeyPage:
+        with self._reading.begin() as tx:
+            found = [_key(row) for row in queries.list_keys(tx, limit + 1, after, team_id)]
+        data, more = tuple(found[:limit]), len(found) > limit
+        return KeyPage(data, more, data[-1].id if more else None)
+
+    def all_keys(self) -> tuple[Key, ...]:
+        """Every key that is not revoked, for the ring."""
+        with self._reading.begin() as tx:
+            return tuple(_key(row) for row in queries.live_keys(tx))
+
+    def key(self, key_id: str) -> Key | None:
+        with self._reading.begin() as tx:
+            row = queries.get_key(tx, key_id)
+        return _key(row) if row else None
+
+    def create_key(self, key: Key) -> None:
+        """Keeps a key; `billing.keys.issue` makes one, and its secret."""
+        with self._writing.begin() as tx:
+            if queries.get_key(tx, key.id):
+                raise AlreadyExists(f"a key {key.id!r} exists: take another id")
+            _demand_new_secret(tx, key.digest, key.id)
+            _demand_team(tx, key.team_id)
+            queries.insert_key(tx, _key_values(key))
+
+    def update_key(self, key_id: str, changes: Mapping[str, object], version: int | None = None) -> Key:
+        """With `version`, only if nobody changed it since."""
+        _only(changes, _KEY_CHANGES)
+        with self._writing.begin() as tx:
+            key = _live_key(tx, key_id, version)
+            if "team_id" in changes:
+                _demand_team(tx, changes["team_id"])
+            return _changed(tx, key, {name: _stored(name, value) for name, value in changes.items()})
+
+    def revoke_key(self, key_id: str, revoked_at_us: int, version: int | None = None) -> Key:
+        """Once and for ever; a second time changes nothing."""
+        with self._writing.begin() as tx:
+            key = _existing_key(tx, key_id, version)
+            return key if key.revoked_at_us is not None else _changed(tx, key, {"revoked_at_us": revoked_at_us})
+
+    def rotate_key(self, key_id: str, secret: str, old_until_us: int, version: int | None = None) -> Key:
+        """A new secret under the same id. The one before it goes on until then; one from before that ends now."""
+        new = digest(secret.encode())
+        with self._writing.begin() as tx:
+            key = _live_key(tx, key_id, version)
+            _demand_new_secret(tx, new, key_id)
+            return _changed(
+                tx,
+                key,
+                {"digest": new, "prefix": prefix_of(secret), "old_digest": key.digest, "old_until_us": old_until_us},
+            )
+
+    def requests(self, limit: int, after: str | None = None) -> RequestPage:
+        """The last ones, newest first."""
+        with self._reading.begin() as tx:
+            found = [decode_request(document) for document in queries.list_requests(tx, limit + 1, after)]
+        data, more = tuple(found[:limit]), len(found) > limit
+        return RequestPage(data, more, data[-1].request_id if more else None)
+
+    def request(self, request_id: str) -> RequestInFull | None:
+        with self._reading.begin() as tx:
+            document = queries.get_request(tx, request_id)
+            entries = queries.request_entries(tx, request_id) if document is not None else []
+        return RequestInFull(decode_request(document), tuple(map(_entry, entries))) if document is not None else None
+
+    def usage(
+        self,
+        columns: Sequence[str],
+        from_at_us: int | None,
+        to_at_us: int | None,
+        timezone: str = "UTC",
+        filters: Mapping[str, str] | None = None,
+    ) -> dict[tuple[str | None, ...], UsageLine]:
+        """Sums by team, user, key, model, provider, day or `tag:NAME`; `from` inclusive, `to` exclusive."""
+        filters = filters or {}
+        _only(dict.fromkeys(name for name in columns if not name.startswith("tag:")), _COLUMNS)
+        _only(filters, _FILTERS)
+        with self._reading.begin() as tx:
+            used = queries.used_span(tx)
+            if used is None:
+                return {}
+            begin, end = used[0] * QUARTER_US, (used[1] + 1) * QUARTER_US
+            begin = begin if from_at_us is None else max(begin, from_at_us)
+            end = end if to_at_us is None else min(end, to_at_us)
+            return _usage(tx, columns, (begin, end), ZoneInfo(timezone), filters)
+
+    def spent_nano_usd(self, column: str, from_at_us: int) -> dict[str | None, int]:
+        """What each team (or key, user, …) has spent since."""
+        return {group[0]: line.cost_nano_usd for group, line in self.usage((column,), from_at_us, None).items()}
+
+
+def prefix_of(secret: str) -> str:
+    """What lists show of a key of ours: everything before its random part."""
+    return secret[: secret.rindex("-")]
+
+
+def _usage(
+    tx: Connection, columns: Sequence[str], span: tuple[int, int], zone: ZoneInfo, filters: Mapping[str, str]
+) -> dict[tuple[str | None, ...], UsageLine]:
+    others = tuple(column for column in columns if column != "day")
+    place = columns.index("day") if "day" in columns else None
+    parts = [(day.name, day.from_at_us, day.to_at_us) for day in days(*span, zone)] if place is not None else []
+    lines: dict[tuple[str | None, ...], UsageLine] = {}
+    for name, from_at_us, to_at_us in parts if place is not None else [("", *span)]:
+        for group, line in _sums(tx, others, from_at_us, to_at_us, filters).items():
+            lines[group if place is None else (*group[:place], name, *group[place:])] = line
+    return lines
+
+
+def _sums(
+    tx: Connection, columns: Sequence[str], from_at_us: int, to_at_us: int, filters: Mapping[str, str]
+) -> dict[tuple[str | None, ...], UsageLine]:
+    span = cut(from_at_us, to_at_us)
+    rows = queries.usage_of_quarters(tx, span.first_quarter, span.end_quarter, columns, filters)
+    for edge in span.edges:
+        rows += queries.usage_of_entries(tx, *edge, columns, filters)
+    lines: dict[tuple[str | None, ...], UsageLine] = {}
+    for row in rows:
+        group, sums = tuple(row[: len(columns)]), [int(value or 0) for value in row[len(columns) :]]
+        if any(sums):  # without columns, the sum over nothing is a row of nulls
+            before = lines.get(group, UsageLine())
+            added = {name: getattr(before, name) + value for name, value in zip(queries.USAGE_SUMS, sums, strict=True)}
+            lines[group] = UsageLine(**added)
+    return lines
+
+
+def _only(given: Mapping[str, object], known: frozenset[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise Invalid(f"{name!r} is not known here: use {', '.join(sorted(known))}")
+
+
+def _team_values(team: Team) -> dict[str, object]:
+    return {
+        "id": team.id,
+        "name": team.name,
+        "organization_id": team.organization_id,
+        "version": team.version,
+        "created_at_us": team.created_at_us,
+    }
+
+
+def _team(tx: Connection, team_id: str, version: int | None) -> Team:
+    row = queries.get_team(tx, team_id)
+    if row is None:
+        raise NotFound(f"no team {team_id!r}: list them to see which there are")
+    team = Team(*row[:5])
+    _demand_version(team.version, version)
+    return team
+
+
+def _demand_team(tx: Connection, team_id: object) -> None:
+    if team_id is not None:
+        _team(tx, str(team_id), None)
+
+
+def _demand_new_secret(tx: Connection, new: bytes, key_id: str) -> None:
+    if queries.digest_taken(tx, new, key_id):
+        raise AlreadyExists("another key has this secret: give each key its own")
+
+
+def _demand_version(present: int, expected: int | None) -> None:
+    if expected is not None and expected != present:
+        raise Stale(f"version {expected} was changed to {present} since: read it again")
+
+
+def _existing_key(tx: Connection, key_id: str, version: int | None) -> Key:
+    row = queries.get_key(tx, key_id)
+    if row is None:
+        raise NotFound(f"no key {key_id!r}: list them to see which there are")
+    key = _key(row)
+    _demand_version(key.version, version)
+    return key
+
+
+def _live_key(tx: Connection, key_id: str, version: int | None) -> Key:
+    key = _existing_key(tx, key_id, version)
+    if key.revoked_at_us is not None:
+        raise Conflict(f"key {key_id!r} is revoked, for ever: create another")
+    return key
+
+
+def _changed(tx: Connection, key: Key, values: Mapping[str, object]) -> Key:
+    queries.update_key(tx, key.id, key.version, values)
+    return _existing_key(tx, key.id, None)
+
+
+def _stored(name: str, value: object) -> object:
+    return _json.encode(value).decode() if name in {"models_allowed", "scopes", "limits"} else value
+
+
+def _key_values(key: Key) -> dict[str, object]:
+    return {name: _stored(name, getattr(key, name)) for name in Key.__dataclass_fields__}
+
+
+def _key(row: queries.Row) -> Key:
+    given = dict(zip(queries.KEY_COLUMNS, row, strict=True))
+    return Key(
+        **{
+            **given,
+            "digest": bytes(given["digest"]),
+            "old_digest": None if given["old_digest"] is None else bytes(given["old_digest"]),
+            "models_allowed": _texts.decode(given["models_allowed"]),
+            "scopes": _texts.decode(given["scopes"]),
+            "limits": _limits.decode(given["limits"]),
+        }
+    )
+
+
+def _entry(row: queries.Row) -> Entry:
+    entry_id, batch_id, attempt, kind, sequence, debit, credit, amount, *tokens, price_version, at_us = row
+    return Entry(
+        id=entry_id,
+        batch_id=batch_id,
+        attempt=attempt,
+        kind=EntryKind(kind).name.lower(),
+        sequence=sequence,
+        debit=debit,
+        credit=credit,
+        amount_nano_usd=amount,
+        usage=Usage(*tokens),
+        price_version=price_version,
+        at_us=at_us,
+    )

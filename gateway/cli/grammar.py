@@ -65,6 +65,13 @@ def _json(leaf: Parser) -> None:
     leaf.add_argument("--json", action="store_true", help="answer in JSON, as the admin API does")
 
 
+def _name(leaf: Parser) -> None:
+    """A new thing's name, with its option's name before it or without."""
+    one = leaf.add_mutually_exclusive_group(required=True)
+    one.add_argument("name", metavar="NAME", nargs="?")
+    one.add_argument("--name", metavar="NAME", dest="named")
+
+
 def _serve(commands: argparse._SubParsersAction[Parser]) -> None:
     serve = _leaf(commands, "serve", "serve:serve", "serve on http://127.0.0.1:8787, or as configured")
     serve.add_argument("--host", metavar="H", help="address to listen on")
@@ -85,7 +92,7 @@ def _teams(commands: argparse._SubParsersAction[Parser]) -> None:
     teams = _group(commands, "teams", "teams, to which keys and spend belong")
     _json(_leaf(teams, "list", "teams:listing", "list the teams"))
     create = _leaf(teams, "create", "teams:create", "make a team")
-    create.add_argument("name", metavar="NAME")
+    _name(create)
     create.add_argument("--id", metavar="ID", help="an id of your own, for a team that exists elsewhere")
     create.add_argument("--organization", metavar="ID")
     _json(create)
@@ -105,7 +112,7 @@ def _keys(commands: argparse._SubParsersAction[Parser]) -> None:
     listing.add_argument("--team", metavar="TEAM", help="only this team's, by id or name")
     _json(listing)
     create = _leaf(keys, "create", "keys:create", "make a key; its secret is shown this once")
-    create.add_argument("name", metavar="NAME")
+    _name(create)
     create.add_argument("--id", metavar="ID", help="an id of your own, for a key that exists elsewhere")
     secret = create.add_mutually_exclusive_group()
     secret.add_argument("--key-file", metavar="FILE", help="take the secret from this file (`-`: standard input)")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.desk import Desk, address, find_id, rows
 from gateway.cli.refusal import Refused
+from gateway.cli.situation import new_name
 from gateway.cli.tables import fields, json_text, listing_json, table
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def listing(here: Situation) -> None:
 
 def create(here: Situation) -> None:
     desk = here.desk()
-    asked = {"name": here.option("name"), "id": here.option("id"), "key_sha256": here.option("key_sha256")}
+    asked = {"name": new_name(here), "id": here.option("id"), "key_sha256": here.option("key_sha256")}
     asked |= {"key": _secret(here)} | _change(here, desk)
     made = desk.ask("POST", address("keys"), {name: value for name, value in asked.items() if value is not None})
     _tell_secret(here, made)

@@ -50,3 +50,9 @@ class Situation:
         from gateway.cli.reach import desk  # noqa: PLC0415
 
         return desk(self.settings())
+
+
+def new_name(here: Situation) -> str:
+    """The name of what is made; the grammar sees to it that there is one."""
+    name: str = here.option("name") if here.option("named") is None else here.option("named")
+    return name

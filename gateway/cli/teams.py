@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.cli.desk import address, find_id, rows
 from gateway.cli.refusal import Refused
+from gateway.cli.situation import new_name
 from gateway.cli.tables import fields, json_text, listing_json, table
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ def listing(here: Situation) -> None:
 
 
 def create(here: Situation) -> None:
-    asked = {"name": here.option("name"), "id": here.option("id"), "organization_id": here.option("organization")}
+    asked = {"name": new_name(here), "id": here.option("id"), "organization_id": here.option("organization")}
     made = here.desk().ask(
         "POST", address("teams"), {name: value for name, value in asked.items() if value is not None}
     )

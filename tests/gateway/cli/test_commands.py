@@ -71,6 +71,12 @@ def test_a_key_is_made_with_what_was_asked_and_its_secret_is_told_once(served: H
     assert "tp-made-by-the-fake" not in served.run("keys", "list").out
 
 
+def test_a_name_may_stand_alone_or_behind_its_option(served: Home, gateway: FakeGateway) -> None:
+    served.run("teams", "create", "--name", "blue", "--id", "team_blue")
+    served.run("keys", "create", "--name", "k")
+    assert (gateway.teams["team_blue"]["name"], gateway.keys["key_1"]["name"]) == ("blue", "k")
+
+
 def test_a_made_key_is_told_to_people_too(served: Home) -> None:
     assert ["key", "tp-made-by-the-fake"] in words_of(served.run("keys", "create", "k").out)
 

@@ -45,7 +45,7 @@ def test_every_command_has_its_function_and_explains_itself(leaf, capsys: pytest
         (["ledger", "verify"], "invalid choice: 'ledger'"),
         (["keys"], "turnpike keys: the following arguments are required: COMMAND; see `turnpike keys --help`"),
         (["keys", "burn"], "invalid choice: 'burn'"),
-        (["keys", "create"], "turnpike keys create: the following arguments are required: NAME"),
+        (["keys", "create"], "turnpike keys create: one of the arguments NAME --name is required"),
         (["keys", "create", "a", "--key-file", "x", "--key-sha256", "y"], "not allowed with argument --key-file"),
         (["keys", "rotate", "k", "--overlap-seconds", "-1"], "'-1' is no number from 0 to 2592000"),
         (["keys", "rotate", "k", "--overlap-seconds", "9999999"], "'9999999' is no number from 0 to 2592000"),

@@ -45,10 +45,12 @@ def snippets(*languages: str) -> list[Snippet]:
 
 def command_lines() -> list[tuple[str, ...]]:
     """What follows `turnpike` in snippets of shell and in code within a sentence, less synopses."""
-    found = [text for page in PAGES for text in re.findall(r"`turnpike ([^`\[|…]*)`", (ROOT / page).read_text())]
+    found = [text for page in PAGES for text in re.findall(r"`turnpike ([^`]*)`", (ROOT / page).read_text())]
     for snippet in snippets("bash", ""):
         found += re.findall(r"^(?:\S*bin/)?turnpike (.*)$", snippet.text, re.MULTILINE)
-    return sorted({tuple(shlex.split(text, comments=True)) for text in found})
+    # Where it goes from there is the shell's.
+    commands = [re.split(r"[>&;]", text)[0] for text in found if not re.search(r"[\[|…]", text)]
+    return sorted({tuple(shlex.split(text, comments=True)) for text in commands})
 
 
 @pytest.mark.parametrize("snippet", snippets("bash", ""), ids=str)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
-import yaml
 
+from gateway.cli.grammar import parser
+from gateway.cli.main import main
 from tests.tidy.repository import ROOT, files
 
 if TYPE_CHECKING:
@@ -41,6 +43,16 @@ def snippets(*languages: str) -> list[Snippet]:
     return [snippet for snippet in found if snippet.language in languages]
 
 
+def command_lines() -> list[tuple[str, ...]]:
+    """What follows `turnpike` in snippets of shell and in code within a sentence, less synopses."""
+    found = [text for page in PAGES for text in re.findall(r"`turnpike ([^`]*)`", (ROOT / page).read_text())]
+    for snippet in snippets("bash", ""):
+        found += re.findall(r"^(?:\S*bin/)?turnpike (.*)$", snippet.text, re.MULTILINE)
+    # Where it goes from there is the shell's.
+    commands = [re.split(r"[>&;]", text)[0] for text in found if not re.search(r"[\[|…]", text)]
+    return sorted({tuple(shlex.split(text, comments=True)) for text in commands})
+
+
 @pytest.mark.parametrize("snippet", snippets("bash", ""), ids=str)
 def test_a_shell_snippet_is_sound(snippet: Snippet) -> None:
     bash = str(shutil.which("bash"))
@@ -54,8 +66,23 @@ def test_a_python_snippet_compiles(snippet: Snippet) -> None:
 
 
 @pytest.mark.parametrize("snippet", snippets("yaml"), ids=str)
-def test_a_yaml_snippet_parses_to_a_mapping(snippet: Snippet) -> None:
-    assert isinstance(yaml.safe_load(snippet.text), dict)
+def test_a_configuration_that_a_page_shows_is_accepted(
+    snippet: Snippet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "turnpike.yaml"
+    file.write_text(snippet.text)
+    secrets = dict.fromkeys(re.findall(r"env:(\w+)", snippet.text), "sk-of-a-page-0123456789")
+    assert main(["config", "check", "--config", str(file)], secrets) == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", command_lines(), ids=" ".join)
+def test_a_command_that_a_page_names_is_understood(words: tuple[str, ...]) -> None:
+    if "--help" in words:
+        with pytest.raises(SystemExit) as answered:
+            parser().parse_args(words)
+        assert answered.value.code == 0
+    else:
+        assert parser().parse_args(words).does
 
 
 @pytest.mark.parametrize("page", PAGES, ids=str)

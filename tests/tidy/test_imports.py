@@ -17,7 +17,6 @@ PURE: Final = {
     "billing.keys",
     "billing.money",
     "billing.price",
-    "billing.recovery",
     "cache.exact",
     "cache.fingerprint",
     "cache.policy",

@@ -11,7 +11,7 @@ from tests.tidy.repository import PACKAGES, ROOT, files
 ROOMS: Final = {*PACKAGES, "migrations", "tests"}
 BESIDE: Final = {".ci", "bench", "deploy", "docs", "requirements"}
 SMALL_FILES: Final = {".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "pyproject.toml"}
-TEST_FOLDERS: Final = {*PACKAGES, "migrations", "contract", "wire", "e2e", "tidy", "fixtures", "fakes"}
+TEST_FOLDERS: Final = {*PACKAGES, "migrations", "contract", "wire", "e2e", "tidy", "fixtures", "fakes", "bench"}
 
 # Written apart, so that this file does not name what it forbids.
 MACHINE_PATH: Final = re.compile(r"(?<![\w./-])/(?:wo" + r"rk|ro" + r"ot)/|\.\./sha" + "red")

@@ -56,15 +56,3 @@ def test_the_name_float_does_not_occur_in_billing() -> None:
             tokens = tokenize.generate_tokens(io.StringIO((ROOT / module).read_text()).readline)
             found += [f"{module}:{t.start[0]}" for t in tokens if t.type == tokenize.NAME and t.string == "float"]
     assert found == []
-
-
-def test_no_number_with_a_decimal_point_stands_in_billing() -> None:
-    found = []
-    for module in modules():
-        if module.parts[0] == "billing":
-            found += [
-                f"{module}:{node.lineno}"
-                for node in ast.walk(tree(module))
-                if isinstance(node, ast.Constant) and isinstance(node.value, float)
-            ]
-    assert found == []

@@ -69,6 +69,8 @@ def configuration(one: Provider, two: Provider) -> dict[str, object]:
         models[f"pair-{n}"] = [deployment("one", f"pair-{n}")]
         models[f"spare-{n}"] = [deployment("two", f"pair-{n}")]
         fallbacks[f"pair-{n}"] = [f"spare-{n}"]
+        models[f"limited-spare-{n}"] = [deployment("two", f"limited-{n}")]
+        fallbacks[f"limited-{n}"] = [f"limited-spare-{n}"]
     models["pool"] = [deployment("one", "pool", weight=3), deployment("two", "pool", weight=1)]
     models["headed"] = [deployment("two-headed", "headed")]
     models["both-limited"] = [deployment("one-limited", "both-limited")]
@@ -142,7 +144,7 @@ def refused() -> str:
 
 @pytest.fixture
 def limited() -> str:
-    """A model of `one` by a credential that the other tests do not use."""
+    """Like `pair`, by a credential that only tests of rate limits use."""
     return _next("limited")
 
 

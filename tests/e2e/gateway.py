@@ -220,6 +220,12 @@ class Gateway:
         assert done.returncode == status, f"turnpike {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
         return done.stdout
 
+    def ask(self, key: Key, body: Mapping[str, object] | bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
+        """POST /v1/chat/completions."""
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        sent = {**key.bearer, "content-type": "application/json", **(headers or {})}
+        return self.client.post("/v1/chat/completions", content=content, headers=sent)
+
     def admin(self, method: str, path: str, status: int, **more: object) -> httpx.Response:
         """A call of the admin API that must answer with this status."""
         headers = {"authorization": f"Bearer {self.admin_key}"}
@@ -282,6 +288,29 @@ class Gateway:
         text = Path(f"/proc/{self.pid}/status").read_text()
         line = next(line for line in text.splitlines() if line.startswith(field + ":"))
         return int(line.split()[1]) * 1024
+
+
+def error_of(answer: httpx.Response, status: int, code: str | None = None) -> dict[str, object]:
+    """The error of an answer, once its shape is that of OpenAI's with the request's id beside it."""
+    assert answer.status_code == status, f"{answer.status_code} {answer.text[:500]}"
+    assert answer.headers["content-type"].startswith("application/json")
+    document = answer.json()
+    error: dict[str, object] = document["error"]
+    assert {"message", "type", "param", "code"} <= error.keys()
+    assert error["message"]
+    assert document["request_id"] == answer.headers["x-request-id"]
+    if status < 500 and status not in {408, 429}:
+        assert error["type"] == "invalid_request_error"
+    if code is not None:
+        assert error["code"] == code
+    return error
+
+
+def sse_data(stream: bytes) -> list[bytes]:
+    """What the events of a whole stream hold, comments and event names left out."""
+    assert stream.endswith(b"\n\n"), f"a stream must end with a whole event: {stream[-80:]!r}"
+    lines = (line for event in stream.split(b"\n\n") for line in event.split(b"\n"))
+    return [line.removeprefix(b"data: ") for line in lines if line.startswith(b"data: ")]
 
 
 def chat(model: str, content: object = "Say hello.", **more: object) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -70,6 +71,10 @@ class RawClient:
 
     def half_close(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)
+
+    def half_close_if_open(self) -> None:
+        with contextlib.suppress(OSError):
+            self.half_close()
 
     def read_head(self) -> bytes:
         while b"\r\n\r\n" not in self._buffer:

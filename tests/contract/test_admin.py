@@ -185,7 +185,9 @@ def test_a_request_tells_its_attempts_and_why_each(
 def test_the_openapi_page_describes_what_is_there(gateway: Gateway) -> None:
     document = gateway.admin("GET", "openapi.json", 200).json()
     assert document["openapi"].startswith("3.")
-    assert {"/admin/v1/teams", "/admin/v1/keys", "/admin/v1/usage", "/admin/v1/requests/{request_id}"} <= set(document["paths"])
+    assert {"/admin/v1/teams", "/admin/v1/keys", "/admin/v1/usage", "/admin/v1/requests/{request_id}"} <= set(
+        document["paths"]
+    )
 
 
 def test_the_page_asks_for_the_admin_key(gateway: Gateway) -> None:

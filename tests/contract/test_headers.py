@@ -113,9 +113,7 @@ def test_only_named_client_headers_reach_the_provider(gateway: Gateway, key: Key
     assert request.header("host") == f"127.0.0.1:{one.port}"
 
 
-def test_a_provider_row_adds_its_headers_and_lets_named_ones_through(
-    gateway: Gateway, key: Key, two: Provider
-) -> None:
+def test_a_provider_row_adds_its_headers_and_lets_named_ones_through(gateway: Gateway, key: Key, two: Provider) -> None:
     gateway.ask(key, chat("headed"), {"x-forward-me": "hello", "x-team": "mallory"})
     [request] = two.asked("headed")
     assert request.header("x-team") == "lab"
@@ -135,7 +133,9 @@ def test_tags_and_end_user_become_columns_of_usage(gateway: Gateway, key: Key, m
 def test_a_tag_cannot_write_a_header(gateway: Gateway, key: Key, one: Provider, model: str) -> None:
     body = b'{"model":"%s","messages":[{"role":"user","content":"x"}]}' % model.encode()
     with RawClient(gateway.port) as client:
-        client.send(request_bytes(body, key.secret, headers=((b"x-turnpike-tags", b"a=b%0d%0aset-cookie: x=1,\xff\xfe=\xfd"),)))
+        client.send(
+            request_bytes(body, key.secret, headers=((b"x-turnpike-tags", b"a=b%0d%0aset-cookie: x=1,\xff\xfe=\xfd"),))
+        )
         answer = client.answer()
     assert answer.header("set-cookie") is None
     assert answer.status in {200, 400}

@@ -20,7 +20,9 @@ AT_ONCE_S = 1.0
 
 
 def left(provider: Provider, model: str) -> Left:
-    found = eventually(lambda: [seen for seen in provider.left if seen.request.model == model], "the provider is let go")
+    found = eventually(
+        lambda: [seen for seen in provider.left if seen.request.model == model], "the provider is let go"
+    )
     return found[0]
 
 
@@ -54,7 +56,9 @@ def test_waiting_is_cancelled_at_once(
     assert two.asked(pair) == [], "nobody waits for an answer any more"
 
 
-def test_a_request_that_never_arrived_whole_costs_nothing(gateway: Gateway, key: Key, one: Provider, model: str) -> None:
+def test_a_request_that_never_arrived_whole_costs_nothing(
+    gateway: Gateway, key: Key, one: Provider, model: str
+) -> None:
     whole = request_bytes(json.dumps(chat(model)).encode(), key.secret)
     with RawClient(gateway.port) as client:
         client.send(whole[:-3])
@@ -64,7 +68,9 @@ def test_a_request_that_never_arrived_whole_costs_nothing(gateway: Gateway, key:
     assert len(one.asked(model)) == 1
 
 
-def test_a_client_that_only_finished_sending_gets_its_answer(gateway: Gateway, key: Key, one: Provider, model: str) -> None:
+def test_a_client_that_only_finished_sending_gets_its_answer(
+    gateway: Gateway, key: Key, one: Provider, model: str
+) -> None:
     """A half-closed connection is not a client that left, or is treated as one; never is it left hanging."""
     one.queue(model, reply(gap_s=0.2))
     with RawClient(gateway.port) as client:

@@ -42,13 +42,16 @@ def families(gateway: Gateway) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("what", ["requests", "token", "cost", "duration", "first"])
-def test_metrics_count_what_happened_by_model_and_provider(
-    gateway: Gateway, key: Key, model: str, what: str
-) -> None:
+def test_metrics_count_what_happened_by_model_and_provider(gateway: Gateway, key: Key, model: str, what: str) -> None:
     gateway.ask(key, chat(model, stream=True))
 
     def labelled() -> list[str]:
-        samples = [line for name, lines in families(gateway).items() if name.startswith("turnpike_") and what in name for line in lines]
+        samples = [
+            line
+            for name, lines in families(gateway).items()
+            if name.startswith("turnpike_") and what in name
+            for line in lines
+        ]
         return [line for line in samples if f'"{model}"' in line and '"one"' in line]
 
     eventually(labelled, f"a turnpike_*{what}* metric names the model and the provider")
@@ -111,7 +114,9 @@ def _readyz(gateway: Gateway) -> int:
         return 0
 
 
-def test_after_kill_nothing_that_was_served_is_missing(directory: Path, one: Provider, two: Provider, model: str) -> None:
+def test_after_kill_nothing_that_was_served_is_missing(
+    directory: Path, one: Provider, two: Provider, model: str
+) -> None:
     config = configuration(one, two)
     gateway = Gateway(directory, config)
     gateway.start()

@@ -88,7 +88,10 @@ def test_what_the_api_knows_reaches_the_provider(
 def test_images_and_tool_results_reach_the_provider(gateway: Gateway, key: Key, one: Provider, model: str) -> None:
     messages = [
         {"role": "system", "content": "be brief"},
-        {"role": "user", "content": [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": IMAGE}}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "what?"}, {"type": "image_url", "image_url": {"url": IMAGE}}],
+        },
         {"role": "assistant", "content": None, "tool_calls": [CALL]},
         {"role": "tool", "tool_call_id": "call_1", "content": "a wall"},
     ]
@@ -139,7 +142,9 @@ def test_other_stream_options_are_kept_beside_ours(
     assert one.asked(model)[0].document()["stream_options"] == {**options, "include_usage": True}
 
 
-def test_a_stream_without_usage_is_passed_on_and_estimated(gateway: Gateway, key: Key, one: Provider, model: str) -> None:
+def test_a_stream_without_usage_is_passed_on_and_estimated(
+    gateway: Gateway, key: Key, one: Provider, model: str
+) -> None:
     told = events(Says(), model, include_usage=False)
     one.queue(model, document(b"".join(told), "text/event-stream", Wire(framing="chunked")))
     answer = gateway.ask(key, chat(model, stream=True))
@@ -177,7 +182,9 @@ def test_a_stream_arrives_event_by_event(gateway: Gateway, key: Key, one: Provid
 
 def test_a_body_in_chunks_arrives_whole_with_a_length(gateway: Gateway, key: Key, one: Provider, model: str) -> None:
     body = json.dumps(chat(model, "ü" * 5000), ensure_ascii=False).encode()
-    chunked = b"".join(b"%X\r\n%s\r\n" % (len(part), part) for part in (body[at : at + 999] for at in range(0, len(body), 999)))
+    chunked = b"".join(
+        b"%X\r\n%s\r\n" % (len(part), part) for part in (body[at : at + 999] for at in range(0, len(body), 999))
+    )
     head = request_bytes(b"", key.secret).replace(b"content-length: 0", b"transfer-encoding: chunked")
     with RawClient(gateway.port) as client:
         client.send(head + chunked + b"0\r\n\r\n")

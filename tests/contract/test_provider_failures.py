@@ -157,8 +157,12 @@ def test_a_stream_that_falls_silent_after_content_ends_with_a_timeout(
     eventually(lambda: [left for left in one.left if left.request.model == hasty], "the silent provider is let go")
 
 
-@pytest.mark.parametrize("behaviour", [stall(), broken_stream(Says(), Pause(FOREVER_S), after=1)], ids=["head", "content"])
-def test_a_stream_that_never_begins_is_504(gateway: Gateway, key: Key, one: Provider, hasty: str, behaviour: Behaviour) -> None:
+@pytest.mark.parametrize(
+    "behaviour", [stall(), broken_stream(Says(), Pause(FOREVER_S), after=1)], ids=["head", "content"]
+)
+def test_a_stream_that_never_begins_is_504(
+    gateway: Gateway, key: Key, one: Provider, hasty: str, behaviour: Behaviour
+) -> None:
     one.always(hasty, behaviour)
     error = error_of(gateway.ask(key, chat(hasty, stream=True)), 504, "provider_timeout")
     assert attempts_of(error)[0]["provider"] == "one-hasty"
@@ -202,7 +206,9 @@ def test_an_address_where_nobody_listens_is_502_and_not_told(gateway: Gateway, k
 def test_a_provider_that_refuses_our_credential_is_502_and_no_secret_is_shown(
     gateway: Gateway, key: Key, one: Provider, refused: str, status: int
 ) -> None:
-    one.always(refused, refusal(status, f"Incorrect API key provided: {KEY_ONE}. See {one.base_url}.", code="invalid_api_key"))
+    one.always(
+        refused, refusal(status, f"Incorrect API key provided: {KEY_ONE}. See {one.base_url}.", code="invalid_api_key")
+    )
     answer = gateway.ask(key, chat(refused))
     error = error_of(answer, 502, "provider_error")
     assert attempts_of(error)[0]["status"] == status

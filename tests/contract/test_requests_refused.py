@@ -218,7 +218,12 @@ def test_a_body_that_trickles_is_408_although_each_byte_is_quick(impatient: Gate
 
 @pytest.mark.parametrize(
     "headers",
-    [{"x-turnpike-timeout": "soon"}, {"x-turnpike-timeout": "-1"}, {"x-turnpike-timeout": "nan"}, {"x-turnpike-cache": "maybe"}],
+    [
+        {"x-turnpike-timeout": "soon"},
+        {"x-turnpike-timeout": "-1"},
+        {"x-turnpike-timeout": "nan"},
+        {"x-turnpike-cache": "maybe"},
+    ],
     ids=str,
 )
 def test_a_header_of_ours_that_means_nothing_is_400_and_named(
@@ -228,7 +233,9 @@ def test_a_header_of_ours_that_means_nothing_is_400_and_named(
     assert next(iter(headers)) in str(error["message"])
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/v1/chat/completions", 405), ("GET", "/v1/nothing", 404)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/v1/chat/completions", 405), ("GET", "/v1/nothing", 404)]
+)
 def test_an_unknown_path_or_method_answers_in_the_same_shape(
     gateway: Gateway, key: Key, method: str, path: str, status: int
 ) -> None:

@@ -50,7 +50,11 @@ def hosted(one: Provider, two: Provider) -> dict[str, object]:
         "one-refused": {"dialect": "openai", "base_url": one.base_url, "api_key": KEY_ONE},
         "one-limited": {"dialect": "openai", "base_url": one.base_url, "api_key": KEY_ONE},
         "two-limited": {"dialect": "openai", "base_url": two.base_url, "api_key": KEY_TWO},
-        "dead": {"dialect": "openai", "base_url": f"http://127.0.0.1:{closed_port()}/v1", "api_key": "sk-dead-0123456789"},
+        "dead": {
+            "dialect": "openai",
+            "base_url": f"http://127.0.0.1:{closed_port()}/v1",
+            "api_key": "sk-dead-0123456789",
+        },
     }
 
 
@@ -101,8 +105,9 @@ def gateway(one: Provider, two: Provider, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def impatient(one: Provider, two: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
-    """A gateway that waits a second for a body and takes 100 kB of it."""
-    config = {**configuration(one, two), "server": {"body_timeout_s": 1, "request_body_bytes_max": 100_000}}
+    """A gateway that waits a second for a body, takes 100 kB of it, and waits a second for a client to read."""
+    short = {"body_timeout_s": 1, "client_stall_s": 1, "request_body_bytes_max": 100_000}
+    config = {**configuration(one, two), "server": short}
     with Gateway(tmp_path_factory.mktemp("impatient"), config) as running:
         yield running
 

@@ -26,7 +26,17 @@ SETTLED_S_MAX: Final = 5.0
 ADMIN_KEY: Final = "admin-key-of-the-tests-0123456789abcdef"
 ROOT: Final = Path(__file__).parents[2]
 # What the machine of the tester may hold and what a test must not see.
-FOREIGN: Final = ("TURNPIKE_", "OPENAI_", "ANTHROPIC_", "GEMINI_", "MISTRAL_", "GROQ_", "DEEPSEEK_", "OPENROUTER_", "OLLAMA_")
+FOREIGN: Final = (
+    "TURNPIKE_",
+    "OPENAI_",
+    "ANTHROPIC_",
+    "GEMINI_",
+    "MISTRAL_",
+    "GROQ_",
+    "DEEPSEEK_",
+    "OPENROUTER_",
+    "OLLAMA_",
+)
 PROXIES: Final = frozenset({"http_proxy", "https_proxy", "all_proxy", "no_proxy", "database_url"})
 
 T = TypeVar("T")
@@ -118,7 +128,9 @@ class Gateway:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         status = self.stop()
         # A failing test's own failure is the one to read.
         if error is None:
@@ -217,10 +229,14 @@ class Gateway:
             timeout=60,
             check=False,
         )
-        assert done.returncode == status, f"turnpike {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        assert done.returncode == status, (
+            f"turnpike {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        )
         return done.stdout
 
-    def ask(self, key: Key, body: Mapping[str, object] | bytes, headers: Mapping[str, str] | None = None) -> httpx.Response:
+    def ask(
+        self, key: Key, body: Mapping[str, object] | bytes, headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """POST /v1/chat/completions."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
         sent = {**key.bearer, "content-type": "application/json", **(headers or {})}

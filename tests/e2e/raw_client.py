@@ -52,7 +52,9 @@ class RawClient:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -103,9 +105,7 @@ class RawClient:
             status = int(first.split()[1])
             if status >= 200:
                 break
-        headers = tuple(
-            (name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)
-        )
+        headers = tuple((name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines))
         return Answer(status, headers, self._body(dict(headers), status, to_head=to_head), head)
 
     def closed(self, within_s: float = 2.0) -> bool:

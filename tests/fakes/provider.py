@@ -60,7 +60,9 @@ class Provider:
         assert self._ready.wait(READY_S_MAX), "the fake provider did not start"
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(READY_S_MAX)
         self._loop.close()

@@ -89,7 +89,10 @@ def test_a_hundred_bad_requests_leave_memory_as_it_was(gateway: Gateway, key: Ke
     assert gateway.ask(key, chat(model)).status_code == 200
     before = len(one.requests)
     small = [body for name, body in BAD_BODIES.items() if name not in {"broken at the end of 20 MB", "unknown model"}]
-    acts: list[Callable[[], object]] = [lambda: too_large(gateway, key.secret), lambda: too_large_in_chunks(gateway, key.secret)]
+    acts: list[Callable[[], object]] = [
+        lambda: too_large(gateway, key.secret),
+        lambda: too_large_in_chunks(gateway, key.secret),
+    ]
     acts += [lambda body=body: refusal_s(gateway, key.secret, body) for body in small]  # type: ignore[misc]
     memory = gateway.resident_bytes()
     for n in range(100):
@@ -152,7 +155,10 @@ VALUES: Final = [
 
 def originals(model: str) -> list[bytes]:
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
-    parts = [{"type": "text", "text": "grüße 🚀"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+    parts = [
+        {"type": "text", "text": "grüße 🚀"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+    ]
     bodies = [
         chat(model),
         chat(model, stream=True, stream_options={"include_usage": True}),
@@ -216,7 +222,9 @@ def test_mutated_heads_bring_no_5xx_and_no_crash(gateway: Gateway, key: Key, one
             client.half_close_if_open()
             answered = client.rest()
         assert not answered or answered.startswith(b"HTTP/1.1 "), answered[:100]
-        assert not answered.startswith(b"HTTP/1.1 5") or answered.startswith((b"HTTP/1.1 501 ", b"HTTP/1.1 505 ")), answered[:200]
+        assert not answered.startswith(b"HTTP/1.1 5") or answered.startswith((b"HTTP/1.1 501 ", b"HTTP/1.1 505 ")), (
+            answered[:200]
+        )
     assert gateway.alive()
     assert all(request.document()["messages"] for request in one.requests[before:])
 

@@ -18,7 +18,9 @@ LENGTH: Final = b"%d" % len(BODY)
 SMUGGLED: Final = b"GET /healthz HTTP/1.1\r\nhost: gateway.test\r\n\r\n"
 
 
-def post(key: Key, *lines: bytes, first: bytes = b"POST /v1/chat/completions HTTP/1.1", host: bytes = b"host: gateway.test") -> bytes:
+def post(
+    key: Key, *lines: bytes, first: bytes = b"POST /v1/chat/completions HTTP/1.1", host: bytes = b"host: gateway.test"
+) -> bytes:
     """A head of exactly these lines, with a key in it."""
     return b"\r\n".join([first, host, b"authorization: Bearer " + key.secret.encode(), *lines]) + b"\r\n\r\n"
 

@@ -61,10 +61,8 @@ def test_request_ids_are_unique_and_found_in_the_log_and_the_request_row(
 ) -> None:
     ids = {gateway.ask(key, chat(model)).headers["x-request-id"] for _ in range(5)}
     assert len(ids) == 5
-    for request_id in ids:
-        row = gateway.request_row(request_id)
-        assert row["attempts"]
-        eventually(lambda wanted=request_id: wanted in gateway.logs(), "the log line carries the id")
+    assert all(gateway.request_row(request_id)["attempts"] for request_id in ids)
+    eventually(lambda: all(request_id in gateway.logs() for request_id in ids), "each has its log line")
 
 
 def test_errors_carry_a_request_id_too(gateway: Gateway) -> None:

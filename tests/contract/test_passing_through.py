@@ -1,4 +1,4 @@
-"""What is not known is not touched: requests arrive and answers come back byte for byte, but for the few fields that are ours."""
+"""What is not known is not touched: bytes arrive and come back as they are, but for the few fields that are ours."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ODD = (
     b'"twice":{"a":1,"a":2},"nested":{ "x" : [ 1,2 , {"y":null} ] },"\\u006eame":true, "model":"MODEL",'
     b'"seed":7,"logit_bias":{"50256":-100},"metadata":{"k":"v"}, "provider_specific": {"route":"eu"}}'
 )
-IMAGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+IMAGE = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
 TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
 CALL = {"id": "call_1", "type": "function", "function": {"name": "look", "arguments": '{"where":"здесь"}'}}
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "strict": True, "schema": {"type": "object"}}}
@@ -155,9 +155,11 @@ def test_a_stream_without_usage_is_passed_on_and_estimated(
 
 
 def test_events_in_other_spellings_are_understood(gateway: Gateway, key: Key, one: Provider, model: str) -> None:
-    """CRLF line ends, comments, no space after the colon, an event's data on several lines, a usage chunk with a choice."""
-    chunk = b'{"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{"content":"hi"}}]}'
-    last = b'{"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}}'
+    """CRLF line ends, comments, no space after the colon, a usage chunk with a choice in it."""
+    frame = b'{"id":"x","object":"chat.completion.chunk","created":1,"model":"m","choices":[%s]%s}'
+    chunk = frame % (b'{"index":0,"delta":{"content":"hi"}}', b"")
+    usage = b',"usage":{"prompt_tokens":9,"completion_tokens":4,"total_tokens":13}'
+    last = frame % (b'{"index":0,"delta":{},"finish_reason":"stop"}', usage)
     body = b": comment\r\n\r\ndata:" + chunk + b"\r\n\r\ndata: " + last + b"\r\n\r\ndata: [DONE]\r\n\r\n"
     one.queue(model, document(body, "text/event-stream; charset=utf-8", Wire(framing="chunked", piece_bytes=3)))
     answer = gateway.ask(key, chat(model, stream=True))

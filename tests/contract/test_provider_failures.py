@@ -1,4 +1,4 @@
-"""What a caller sees when a provider fails: the next one's answer, or an honest error that names the attempts and no secret."""
+"""What a caller sees when a provider fails: the next one's answer, or an error that names attempts and no secret."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every refusal that is the caller's own to mend: its status, its code, its words; and none of it reaches a provider."""
+"""Every refusal that is the caller's own to mend: its status, its code, its words; none of it reaches a provider."""
 
 from __future__ import annotations
 

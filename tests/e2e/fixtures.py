@@ -1,4 +1,4 @@
-"""Two fake hosted providers and a gateway in front of them, shared by a whole run; a model and a key are each test's own.
+"""Two fake hosted providers and a gateway in front of them, shared by a run; a model and a key are each test's own.
 
 No test sees another's cooled deployments, queued scripts or money, because none shares its model or its key.
 """
@@ -34,7 +34,7 @@ def deployment(provider: str, model: str, **more: object) -> dict[str, object]:
 
 
 def hosted(one: Provider, two: Provider) -> dict[str, object]:
-    """`one` and `two`, and rows of their own for what would stain either: a refused key, a rate limit, short timeouts."""
+    """`one` and `two`, and rows apart for what would stain either: a refused key, a rate limit, short timeouts."""
     short = {"connect_s": 2, "first_byte_s": 0.5, "idle_s": 0.5, "total_s": 5}
     return {
         "one": {"dialect": "openai", "base_url": one.base_url, "api_key": KEY_ONE},

@@ -1,4 +1,4 @@
-"""The real `turnpike serve` as its users start it: a process of its own, a configuration file, a state directory, nothing shared with the test."""
+"""The real `turnpike serve` as its users start it: a process, a configuration file, a state directory of its own."""
 
 from __future__ import annotations
 

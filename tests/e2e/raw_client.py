@@ -1,4 +1,4 @@
-"""HTTP/1.1 from the client's side, byte for byte: it sends what no library would and reads what came back without mercy."""
+"""HTTP/1.1 from the client's side, byte for byte: it sends what no library would and reads without mercy."""
 
 from __future__ import annotations
 

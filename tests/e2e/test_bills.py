@@ -1,4 +1,4 @@
-"""The sum of it all: whatever happened on the road, the usage report's total is the providers' bills, to the nano-dollar."""
+"""Whatever happened on the road, the usage report's total is the sum of the providers' bills, to the nano-dollar."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def behaviours(chance: random.Random) -> Behaviour:
 
 
 def total(rows: list[dict[str, object]]) -> str:
-    return usd_text(int(sum(Decimal(str(row["cost_usd"])) for row in rows).scaleb(9)))
+    return usd_text(int(sum((Decimal(str(row["cost_usd"])) for row in rows), Decimal()).scaleb(9)))
 
 
 def test_the_usage_report_equals_the_bills(directory: Path) -> None:

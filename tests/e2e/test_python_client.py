@@ -67,12 +67,12 @@ def test_a_tool_call_and_its_result(client: openai.OpenAI, one: Provider, model:
         with client.chat.completions.stream(model=model, messages=HELLO, tools=[LOOK]) as stream:
             message = stream.get_final_completion().choices[0].message
     else:
-        message = client.chat.completions.create(model=model, messages=HELLO, tools=[LOOK]).choices[0].message  # type: ignore[assignment]
+        message = client.chat.completions.create(model=model, messages=HELLO, tools=[LOOK]).choices[0].message
     assert message.tool_calls is not None
     assert message.tool_calls[0].function.arguments == '{"where":"здесь"}'  # type: ignore[union-attr]
     history: list[ChatCompletionMessageParam] = [
         *HELLO,
-        {"role": "assistant", "tool_calls": [CALL]},  # type: ignore[typeddict-item, list-item]
+        {"role": "assistant", "tool_calls": [CALL]},  # type: ignore[list-item]
         {"role": "tool", "tool_call_id": "call_1", "content": "a wall"},
     ]
     answer = client.chat.completions.create(model=model, messages=history, tools=[LOOK])

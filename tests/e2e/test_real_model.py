@@ -19,12 +19,14 @@ from tests.fakes.script import Says, refusal, reply
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from openai.types.chat import ChatCompletionToolParam
+
 __all__ = ["tiny_model", "vllm_environment"]
 
 pytestmark = pytest.mark.slow
 
 START_S_MAX = 240.0
-LOOK = {
+LOOK: ChatCompletionToolParam = {
     "type": "function",
     "function": {
         "name": "get_weather",
@@ -131,7 +133,7 @@ def test_it_calls_the_tool_that_it_is_told_to_call(client: openai.OpenAI) -> Non
     answer = client.chat.completions.create(
         model="small",
         messages=[{"role": "user", "content": "What is the weather in Paris?"}],
-        tools=[LOOK],  # type: ignore[list-item]
+        tools=[LOOK],
         tool_choice={"type": "function", "function": {"name": "get_weather"}},
         max_tokens=200,
         temperature=0,

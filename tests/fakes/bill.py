@@ -1,4 +1,4 @@
-"""What a hosted provider charges, by its own price list and its own arithmetic: a second opinion on the gateway's books."""
+"""What a hosted provider charges, by its own price list and arithmetic: a second opinion on the gateway's books."""
 
 from __future__ import annotations
 

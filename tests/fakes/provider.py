@@ -1,4 +1,4 @@
-"""A hosted provider over real sockets: it plays scripts, keeps its own bill, and notes what reached it and who left when."""
+"""A hosted provider over real sockets: it plays scripts, keeps its own bill, and notes who came and who left when."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a fake provider does with one request: bytes, waits and breakages in order, made by pure functions of the request."""
+"""What a fake provider does with one request: bytes, waits and breakages in order, by pure functions of it."""
 
 from __future__ import annotations
 

@@ -144,7 +144,8 @@ class Mutator:
 
 
 PIECES: Final = [
-    b"\x00", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xef\xbb\xbf", b"\\u0000", b"\\ud800", b"\\", b'"', b"'",
+    b"\x00", b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xef\xbb\xbf", b"\\u0000", b"\\ud800", b"\\",
+    b'"', b"'",
     b"{", b"}", b"[", b"]", b",", b":", b"[[[[[[[[", b"null", b"NaN", b"-", b"1e999", b"\r\n\r\n", b"0\r\n\r\n", b"/*",
     b'"model":', b'"stream":true,',
 ]  # fmt: skip

@@ -24,6 +24,8 @@ READY_S_MAX: Final = 30.0
 STOP_S_MAX: Final = 30.0
 SETTLED_S_MAX: Final = 5.0
 ADMIN_KEY: Final = "admin-key-of-the-tests-0123456789abcdef"
+# What the installed `turnpike` does, by the interpreter and from the tree that are under test.
+TURNPIKE: Final = (sys.executable, "-c", "import sys; from gateway.cli.main import main; sys.exit(main())")
 ROOT: Final = Path(__file__).parents[2]
 # What the machine of the tester may hold and what a test must not see.
 FOREIGN: Final = (
@@ -157,7 +159,7 @@ class Gateway:
     def start(self) -> None:
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli.main", "serve", "--config", str(self.config_file)],
+                [*TURNPIKE, "serve", "--config", str(self.config_file)],
                 cwd=ROOT,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
@@ -221,7 +223,7 @@ class Gateway:
     def cli(self, *arguments: str, status: int = 0) -> str:
         """A `turnpike` command beside the running gateway; its standard output."""
         done = subprocess.run(
-            [sys.executable, "-m", "gateway.cli.main", arguments[0], *arguments[1:], "--config", str(self.config_file)],
+            [*TURNPIKE, *arguments, "--config", str(self.config_file)],
             cwd=ROOT,
             env={**self._environ, "TURNPIKE_ADMIN_KEY": self.admin_key},
             capture_output=True,

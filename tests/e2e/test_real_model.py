@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import openai
 import pytest
-from tests.fixtures.vllm import TINY_ARGS, tiny_model, vllm_environment
 
 from tests.e2e.fixtures import ONE, TWO, deployment, hosted
 from tests.e2e.gateway import Gateway, Key, chat, eventually, sse_data
 from tests.fakes.provider import Provider
 from tests.fakes.script import Says, refusal, reply
+from tests.fixtures.vllm import TINY_ARGS, tiny_model, vllm_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

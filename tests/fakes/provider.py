@@ -16,6 +16,7 @@ from tests.fakes.bill import Charge, Tariff, cost_nano_usd
 from tests.fakes.script import Behaviour, Charged, Close, Pause, Received, Reset, Send, Step, refusal, reply
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Mapping
     from types import TracebackType
 
@@ -35,7 +36,13 @@ class Left:
 class Provider:
     """Use as a context manager. Everything it saw may be read at any time, also from other threads."""
 
-    def __init__(self, name: str, prices: Tariff, tariffs: Mapping[str, Tariff] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        prices: Tariff,
+        tariffs: Mapping[str, Tariff] | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.name = name
         # `tariffs` are of single models, `prices` of all the others.
         self.prices = prices
@@ -50,6 +57,7 @@ class Provider:
         self._queued: defaultdict[str, deque[Behaviour]] = defaultdict(deque)
         self._always: dict[str, Behaviour] = {}
         self._port = 0
+        self._tls = tls
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=f"fake-{name}", daemon=True)
@@ -73,7 +81,7 @@ class Provider:
 
     @property
     def base_url(self) -> str:
-        return f"http://127.0.0.1:{self._port}/v1"
+        return f"http://127.0.0.1:{self._port}/v1" if self._tls is None else f"https://localhost:{self._port}/v1"
 
     def queue(self, model: str, *behaviours: Behaviour) -> None:
         """The next requests for the model are answered so, one each."""
@@ -113,7 +121,9 @@ class Provider:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(self._loop.create_server(lambda: Connection(self), "127.0.0.1", 0))
+        server = self._loop.run_until_complete(
+            self._loop.create_server(lambda: Connection(self), "127.0.0.1", 0, ssl=self._tls)
+        )
         self._port = server.sockets[0].getsockname()[1]
         self._ready.set()
         self._loop.run_forever()

@@ -206,6 +206,7 @@ def test_what_is_no_http_1_is_refused_and_closed(gateway: Gateway, one: Provider
     with RawClient(gateway.port) as client:
         client.send_if_open(data)
         client.send_if_open(b"\r\n\r\n")
+        client.half_close_if_open()
         rest = client.rest()
     assert rest == b"" or rest.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 505 "))
     assert b" 200 " not in rest

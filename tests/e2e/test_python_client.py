@@ -148,7 +148,7 @@ def test_refusals_are_the_clients_own_exceptions(
 
 def test_a_revoked_key_is_refused(gateway: Gateway, key: Key, client: openai.OpenAI, model: str) -> None:
     client.chat.completions.create(model=model, messages=HELLO)
-    gateway.admin("DELETE", f"keys/{key.id}", 204)
+    gateway.admin("DELETE", f"keys/{key.id}", 200)
 
     def is_refused() -> bool:
         try:

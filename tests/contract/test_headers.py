@@ -29,7 +29,7 @@ def test_an_answer_says_who_gave_it_why_and_what_it_cost(gateway: Gateway, key: 
     assert headers["x-turnpike-cache"] == "miss"
     assert headers["x-turnpike-attempts"] == "1"
     assert headers["x-turnpike-route"] in {"pool", "pinned"}
-    assert re.fullmatch(r"req_[0-9A-HJKMNP-TV-Z]{26}", headers["x-request-id"])
+    assert re.fullmatch(r"req_[0-9A-Za-z]{26,40}", headers["x-request-id"])
     assert NINE_DECIMALS.fullmatch(headers["x-turnpike-cost-usd"])
 
 

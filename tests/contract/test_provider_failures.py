@@ -75,13 +75,12 @@ def test_the_next_deployment_answers_and_is_named(
     assert answer.status_code == 200, answer.text
     assert answer.headers["x-turnpike-provider"] == "two"
     assert answer.headers["x-turnpike-route"] == "fallback"
-    calls = len(one.asked(pair)) + len(two.asked(pair))
-    assert answer.headers["x-turnpike-attempts"] == str(calls)
-    assert calls >= 2
     row = gateway.request_row(answer.headers["x-request-id"])
     attempts = row["attempts"]
     assert isinstance(attempts, list)
-    assert len(attempts) == calls
+    # A kept-alive connection's sudden end is tried again within the attempt.
+    assert 2 <= len(attempts) <= len(one.asked(pair)) + len(two.asked(pair))
+    assert answer.headers["x-turnpike-attempts"] == str(len(attempts))
     assert [attempt["provider"] for attempt in attempts][-1] == "two"
 
 
@@ -131,7 +130,8 @@ AFTER_CONTENT: dict[str, tuple[object, ...]] = {
 def test_a_stream_that_fails_after_its_first_content_ends_with_an_error_event_and_no_done(
     gateway: Gateway, key: Key, one: Provider, two: Provider, pair: str, end: tuple[object, ...]
 ) -> None:
-    one.always(pair, broken_stream(Says(), *end, after=3))  # type: ignore[arg-type]
+    # With a gap, so that the first words are on their way before it breaks.
+    one.always(pair, broken_stream(Says(), Pause(0.05), *end, after=3))  # type: ignore[arg-type]
     answer = gateway.ask(key, chat(pair, stream=True))
     assert answer.status_code == 200
     data = sse_data(answer.content)
@@ -190,7 +190,8 @@ def test_when_all_fail_it_is_502_with_the_attempts(
     answer = gateway.ask(key, chat(pair))
     attempts = attempts_of(error_of(answer, 502, "provider_error"))
     assert {attempt["provider"] for attempt in attempts} == {"one", "two"}
-    assert len(attempts) == len(one.asked(pair)) + len(two.asked(pair)) <= 3
+    assert len(attempts) <= len(one.asked(pair)) + len(two.asked(pair))
+    assert len(attempts) <= 3
     assert answer.headers["x-turnpike-attempts"] == str(len(attempts))
     assert_tells_no_secret(answer.text, one)
 

@@ -15,17 +15,19 @@ from tests.fakes.bill import tariff
 from tests.fakes.provider import Provider, closed_port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from pathlib import Path
 
 ONE: Final = tariff("0.60", "2.40", "0.15")
 # Sums that end on half a nano-dollar: rounding must be to even, and once.
 TWO: Final = tariff("0.0025", "1.2345", "0.0005", "3.3335")
-MODELS_MAX: Final = 200
+# So many tests of one run may ask for a model of each family.
+FAMILIES: Final = {"solo": 400, "pair": 150, "hasty": 30, "refused": 20, "limited": 20, "dead": 10}
+PROVIDERS: Final = {"hasty": "one-hasty", "refused": "one-refused", "limited": "one-limited", "dead": "dead"}
 KEY_ONE: Final = "sk-one-0123456789abcdefghijklmnop"
 KEY_TWO: Final = "sk-two-0123456789abcdefghijklmnop"
 
-_numbers = itertools.count()
+_numbers = {family: itertools.count() for family in FAMILIES}
 
 
 def deployment(provider: str, model: str, **more: object) -> dict[str, object]:
@@ -61,20 +63,12 @@ def hosted(one: Provider, two: Provider) -> dict[str, object]:
 def configuration(one: Provider, two: Provider) -> dict[str, object]:
     models: dict[str, object] = {}
     fallbacks: dict[str, object] = {}
-    families: Mapping[str, str] = {
-        "solo": "one",
-        "hasty": "one-hasty",
-        "refused": "one-refused",
-        "limited": "one-limited",
-        "dead": "dead",
-    }
-    for n in range(MODELS_MAX):
-        models |= {f"{family}-{n}": [deployment(provider, f"{family}-{n}")] for family, provider in families.items()}
-        models[f"pair-{n}"] = [deployment("one", f"pair-{n}")]
-        models[f"spare-{n}"] = [deployment("two", f"pair-{n}")]
-        fallbacks[f"pair-{n}"] = [f"spare-{n}"]
-        models[f"limited-spare-{n}"] = [deployment("two", f"limited-{n}")]
-        fallbacks[f"limited-{n}"] = [f"limited-spare-{n}"]
+    for family, count in FAMILIES.items():
+        for name in (f"{family}-{n}" for n in range(count)):
+            models[name] = [deployment(PROVIDERS.get(family, "one"), name)]
+            if family in {"pair", "limited"}:
+                models[f"spare-{name}"] = [deployment("two", name)]
+                fallbacks[name] = [f"spare-{name}"]
     models["pool"] = [deployment("one", "pool", weight=3), deployment("two", "pool", weight=1)]
     models["headed"] = [deployment("two-headed", "headed")]
     models["both-limited"] = [deployment("one-limited", "both-limited")]
@@ -118,8 +112,8 @@ def key(gateway: Gateway) -> Key:
 
 
 def _next(family: str) -> str:
-    number = next(_numbers)
-    assert number < MODELS_MAX, "raise MODELS_MAX: every test takes a model of its own"
+    number = next(_numbers[family])
+    assert number < FAMILIES[family], f"raise FAMILIES[{family!r}]: every test takes a model of its own"
     return f"{family}-{number}"
 
 

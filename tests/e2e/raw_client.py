@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import select
 import socket
 import time
 from dataclasses import dataclass
@@ -70,6 +71,10 @@ class RawClient:
         except (ConnectionResetError, BrokenPipeError):
             return False
         return True
+
+    def answered(self) -> bool:
+        """Is there something to read already?"""
+        return bool(self._buffer) or bool(select.select([self._sock], [], [], 0)[0])
 
     def half_close(self) -> None:
         self._sock.shutdown(socket.SHUT_WR)

@@ -330,5 +330,6 @@ def _cut(data: bytes, piece_bytes: int | None) -> list[Step]:
         return [Send(data)]
     steps: list[Step] = []
     for at in range(0, len(data), piece_bytes):
-        steps += [Send(data[at : at + piece_bytes]), Pause(0.0005)]
+        # Now and then long enough for the other side to act on what it has.
+        steps += [Send(data[at : at + piece_bytes]), Pause(0.001 if at // piece_bytes % 32 == 0 else 0)]
     return steps

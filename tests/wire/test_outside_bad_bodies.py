@@ -23,6 +23,8 @@ GROWTH_BYTES_MAX: Final = 64 * 1024 * 1024
 MUTATIONS: Final = 10_000
 BATCH: Final = 50
 OVER_LIMIT_BYTES: Final = 60_000_000
+# Every body that is taken must be seen to arrive.
+UNKEPT: Final = ((b"x-turnpike-cache", b"off"),)
 
 BAD_BODIES: Final = {
     "nested": b'{"model":"m","messages":' + b"[" * 100_000 + b"]" * 100_000 + b"}",
@@ -32,7 +34,7 @@ BAD_BODIES: Final = {
     "broken JSON": b'{"model":"m","messages":[{"role":"user","content":"' + b"x" * 500_000,
     "broken at the end of 20 MB": b'{"model":"m","messages":[{"role":"user","content":"' + b"x" * 20_000_000 + b'"}],}',
     "a number of a million digits": b'{"model":"m","messages":[],"n":' + b"9" * 1_000_000 + b"}",
-    "a million keys": b"{" + b",".join(b'"k%d":0' % n for n in range(1_000_000)) + b"}",
+    "many keys": b"{" + b",".join(b'"k%d":0' % n for n in range(100_000)) + b"}",
     "missing fields": b"{}",
     "wrong types": b'{"model":1,"messages":2}',
     "unknown model": b'{"model":"nobody","messages":[{"role":"user","content":"x"}]}',
@@ -70,7 +72,7 @@ def too_large(gateway: Gateway, secret: str) -> None:
     with RawClient(gateway.port) as client:
         client.send(request_bytes(b"", secret).replace(b"content-length: 0", b"content-length: %d" % OVER_LIMIT_BYTES))
         for _ in range(OVER_LIMIT_BYTES // 1_000_000):
-            if not client.send_if_open(b" " * 1_000_000):
+            if client.answered() or not client.send_if_open(b" " * 1_000_000):
                 break
         assert client.read_head().startswith(b"HTTP/1.1 413 ")
 
@@ -80,7 +82,7 @@ def too_large_in_chunks(gateway: Gateway, secret: str) -> None:
         client.send(request_bytes(b"", secret).replace(b"content-length: 0", b"transfer-encoding: chunked"))
         chunk = b"%x\r\n%s\r\n" % (1_000_000, b" " * 1_000_000)
         for _ in range(OVER_LIMIT_BYTES // 1_000_000):
-            if not client.send_if_open(chunk):
+            if client.answered() or not client.send_if_open(chunk):
                 break
         assert client.read_head().startswith(b"HTTP/1.1 413 ")
 
@@ -188,7 +190,7 @@ def test_ten_thousand_mutated_bodies_bring_no_5xx_and_pass_nothing_malformed_on(
     with RawClient(gateway.port) as client:
         for _ in range(MUTATIONS // BATCH):
             bodies = [mutator.body() for _ in range(BATCH)]
-            client.send(b"".join(request_bytes(body, key.secret) for body in bodies))
+            client.send(b"".join(request_bytes(body, key.secret, headers=UNKEPT) for body in bodies))
             for body in bodies:
                 answer = client.answer()
                 statuses.append(answer.status)

@@ -43,7 +43,7 @@ def test_a_key_sees_only_what_it_may_use(gateway: Gateway) -> None:
     key = gateway.create_key(models_allowed=["pool"])
     rows = gateway.client.get("/v1/models", headers=key.bearer).json()["data"]
     assert [row["id"] for row in rows] == ["pool"]
-    error_of(gateway.client.get("/v1/models/headed", headers=key.bearer), 404, "model_not_found")
+    error_of(gateway.client.get("/v1/models/headed", headers=key.bearer), 403, "model_not_allowed")
     error_of(gateway.client.get("/v1/models"), 401, "invalid_api_key")
 
 

@@ -1,5 +1,6 @@
 """Composes the admin app: routes, the guard before each, and the one place where a refusal becomes an answer."""
 
+import logging
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -7,6 +8,7 @@ from urllib.parse import parse_qsl
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -24,6 +26,7 @@ from gateway.admin.session import COOKIE
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 FORM_FIELDS_MAX: Final = 20
+_LOG: Final = logging.getLogger("turnpike.admin")
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -117,6 +120,13 @@ def _answer_refusals(app: FastAPI, shown: pages.Pages) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
         return answer(request, _problem_of_http(request, error))
+
+    @app.exception_handler(SQLAlchemyError)
+    @app.exception_handler(TimeoutError)
+    async def books_away(request: Request, error: Exception) -> Response:
+        _LOG.error("the books did not answer: %s", error)
+        detail = "The database did not answer in time: ask again, and look into the gateway's log. Nothing is lost."
+        return answer(request, Problem("books_unavailable", detail, retry_after_s=2))
 
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:

@@ -49,7 +49,7 @@ class Keys(Listing):
     data: list[Key]
 
 
-class Usage(BaseModel):
+class Usage(Listing):
     data: Annotated[
         list[dict[str, Any]],
         Field(
@@ -57,8 +57,6 @@ class Usage(BaseModel):
             "`output_tokens`, `reasoning_tokens`, `cost_usd`, `estimated_usd`, `pending_usd`, `saved_usd`."
         ),
     ]
-    has_more: bool = False
-    next: str | None = None
 
 
 class Request(BaseModel):

@@ -26,7 +26,7 @@ def add(app: FastAPI, rooms: AdminRooms) -> None:
         found = report(rooms, columns, span, zone, {} if asked.team is None else {"team_id": asked.team})
         if asked.format == "csv":
             return Response(csv_text(found, columns), media_type="text/csv; charset=utf-8; header=present")
-        return shown.Usage(data=found)
+        return _page(found, asked.limit, int(asked.after or 0))
 
 
 def report(
@@ -40,6 +40,12 @@ def report(
     if not columns and not merged:
         merged = {(): Measures()}
     return rows(merged, columns, rooms.store.team_names() if "team" in columns else {})
+
+
+def _page(found: list[dict[str, Cell]], limit: int | None, start: int) -> shown.Usage:
+    end = len(found) if limit is None else start + limit
+    more = end < len(found)
+    return shown.Usage(data=found[start:end], has_more=more, next=str(end) if more else None)
 
 
 def _kept(hold: object, filters: Mapping[str, str]) -> bool:

@@ -1,7 +1,6 @@
 """One house a test, on its own database."""
 
 import hashlib
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from tests.gateway.admin.house import ADMIN_KEY, NOON, Clock, Entropy, House, Sc
 
 
 @pytest.fixture
-async def house(tmp_path: Path) -> AsyncIterator[House]:
+def house(tmp_path: Path) -> House:
     clock, ring, supervisor = Clock(), KeyRing(), ScriptedSupervisor()
     missing: list[str] = []
     rooms = AdminRooms(
@@ -34,6 +33,4 @@ async def house(tmp_path: Path) -> AsyncIterator[House]:
         entropy=Entropy(),
         version="0.1.0",
     )
-    built = House(rooms, clock, ring, supervisor, missing)
-    yield built
-    await built.close()
+    return House(rooms, clock, ring, supervisor, missing)

@@ -88,6 +88,7 @@ class House:
     supervisor: ScriptedSupervisor
     missing: list[str] = field(default_factory=list)
 
+    # Clients over a transport in memory: they hold nothing that would have to be closed.
     def __post_init__(self) -> None:
         self.app = build_admin(self.rooms)
         self.transport = httpx.ASGITransport(self.app)
@@ -102,7 +103,3 @@ class House:
         assert answer.status_code == 201, answer.text
         key: str = answer.json()["key"]
         return key
-
-    async def close(self) -> None:
-        for client in (self.anonymous, self.admin, self.browser):
-            await client.aclose()

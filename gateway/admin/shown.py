@@ -15,6 +15,7 @@ class Team(BaseModel):
     name: str
     organization_id: str | None = None
     created_at: Instant
+    version: int
 
 
 class Key(BaseModel):
@@ -30,6 +31,7 @@ class Key(BaseModel):
     created_at: Instant
     expires_at: Instant | None = None
     revoked_at: Instant | None = None
+    version: int
 
 
 class NewKey(Key):

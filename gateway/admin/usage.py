@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 from fastapi import FastAPI, Query
 from starlette.responses import Response
 
+from billing.store import UsageLine
 from gateway.admin import shown
 from gateway.admin.asked import UsageAsked, columns_of
 from gateway.admin.instant import bound_at_us
 from gateway.admin.problem import FieldError, Problem
 from gateway.admin.rooms import AdminRooms
-from gateway.admin.usage_report import Cell, Measures, Span, csv_text, rows, with_pending
+from gateway.admin.usage_report import Cell, Span, csv_text, rows, with_pending
 
 _CSV: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
@@ -38,7 +39,7 @@ def report(
     lines = rooms.store.usage(columns, span.from_at_us, span.to_at_us, zone.key, filters)
     merged = with_pending(lines, holds, columns, zone)
     if not columns and not merged:
-        merged = {(): Measures()}
+        merged = {(): UsageLine()}
     return rows(merged, columns, rooms.store.team_names() if "team" in columns else {})
 
 

@@ -3,6 +3,8 @@
 import csv
 import io
 
+import pytest
+
 from tests.gateway.admin.house import NOON, House
 from tests.gateway.admin.test_sign_in import sign_in
 from tests.gateway.admin.traffic import answered, fell_back, hold
@@ -135,3 +137,15 @@ async def test_the_page_shows_what_teams_and_keys_spent_today(house: House) -> N
     text = (await house.browser.get("/admin")).text
     assert text.count("$0.00011<") >= 3  # today's total, the team, the key
     assert "$0.00023" not in text
+
+
+async def test_a_database_that_does_not_answer_is_503_and_worth_asking_again(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.store.close()
+    house.file.write_bytes(b"no database" * 1000)
+    answer = await house.admin.get("/admin/v1/usage")
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "books_unavailable"
+    assert answer.headers["retry-after"] == "2"
+    assert "the books did not answer" in caplog.text

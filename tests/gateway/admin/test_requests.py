@@ -54,7 +54,7 @@ async def test_the_page_shows_the_last_requests_and_one_in_full(house: House) ->
     fell_back(house.books, first, hold("req_1", NOON, 2))
     await sign_in(house)
     text = (await house.browser.get("/admin")).text
-    assert "fallback: chat[1] timed out" in text
+    assert ">fallback</span> chat[1] timed out" in text
     assert 'href="/admin/requests/req_1"' in text
     text = (await house.browser.get("/admin/requests/req_1")).text
     assert "no byte for 2 s" in text

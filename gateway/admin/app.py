@@ -1,17 +1,20 @@
 """Composes the admin app: routes, the guard before each, and the one place where a refusal becomes an answer."""
 
-from collections.abc import Callable, Coroutine
+import logging
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
+from billing.store import AlreadyExists, Conflict, Invalid, NotFound, SpanTooLong, Stale
 from gateway.admin import health, keys, local, openapi, pages, requests, teams, usage
 from gateway.admin.asked import did_you_mean
 from gateway.admin.desk import Desk
@@ -24,6 +27,17 @@ from gateway.admin.session import COOKIE
 
 BODY_BYTES_MAX: Final = 1024 * 1024
 FORM_FIELDS_MAX: Final = 20
+_LOG: Final = logging.getLogger("turnpike.admin")
+
+# What the books themselves refuse, under their own lock, said in their own words.
+REFUSALS_OF_THE_BOOKS: Final[Mapping[type[Exception], str]] = {
+    NotFound: "not_found",
+    AlreadyExists: "already_exists",
+    Conflict: "conflict",
+    Stale: "stale",
+    Invalid: "invalid",
+    SpanTooLong: "invalid",
+}
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -54,7 +68,7 @@ def guarded_by(door: Door) -> type[APIRoute]:
         def get_route_handler(self) -> Handler:
             handler = super().get_route_handler()
             # Looked up when the route is built: one without a rule never comes into being.
-            rules = {method: RULES[method, self.path] for method in self.methods}
+            rules = {method: RULES[method, self.path] for method in self.methods or ()}
 
             async def guarded(request: Request) -> Response:
                 rule = rules[request.method]
@@ -118,11 +132,29 @@ def _answer_refusals(app: FastAPI, shown: pages.Pages) -> None:
     async def http(request: Request, error: HTTPException) -> Response:
         return answer(request, _problem_of_http(request, error))
 
+    for kind, code in REFUSALS_OF_THE_BOOKS.items():
+        app.add_exception_handler(kind, _as_problem(code, answer))
+
+    @app.exception_handler(SQLAlchemyError)
+    @app.exception_handler(TimeoutError)
+    async def books_away(request: Request, error: Exception) -> Response:
+        _LOG.error("the books did not answer: %s", error)
+        detail = "The database did not answer in time: ask again, and look into the gateway's log. Nothing is lost."
+        return answer(request, Problem("books_unavailable", detail, retry_after_s=2))
+
     @app.exception_handler(Exception)
     async def unforeseen(request: Request, error: Exception) -> Response:
         # The message is withheld, it may hold a secret; starlette raises the error again, past this answer,
         # so that the server logs it whole.
         return answer(request, Problem("internal_error", f"The gateway's log tells more: {type(error).__name__}."))
+
+
+def _as_problem(code: str, answer: Callable[[Request, Problem], Response]) -> Callable[[Request, Exception], Response]:
+    def refused(request: Request, error: Exception) -> Response:
+        detail = str(error)
+        return answer(request, Problem(code, f"{detail[:1].upper()}{detail[1:]}."))
+
+    return refused
 
 
 def _problem_of_http(request: Request, error: HTTPException) -> Problem:

@@ -151,6 +151,9 @@ class UsageAsked(Asked):
     timezone: Annotated[str, Field(max_length=60), AfterValidator(_known_timezone)] = "UTC"
     format: Literal["json", "csv"] = "json"
     team: Annotated[str, Field(max_length=200)] | None = None
+    # Unlike a list, a report is whole unless told otherwise: whoever adds its rows up must not miss some.
+    limit: Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)] | None = None
+    after: Annotated[str, Field(pattern=r"^[0-9]{1,9}$")] | None = None
 
 
 # Fewer different characters than this is no random secret of 128 bits, whatever its length.

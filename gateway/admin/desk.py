@@ -4,14 +4,16 @@ A key that this returned from revoking opens nothing any more, in this process, 
 """
 
 import base64
+from dataclasses import replace
 from threading import Lock
-from typing import Any, Final
+from typing import Final
 
 from billing import keys as billing_keys
 from billing.keys import Key
+from billing.store import Team
 from gateway.admin import shown
 from gateway.admin.asked import KeyAsked, KeyChange, RotationAsked, TeamAsked, TeamChange
-from gateway.admin.etag import demand_fresh
+from gateway.admin.etag import version_seen
 from gateway.admin.idempotency import Idempotency
 from gateway.admin.instant import at_us, instant_text, optional_text
 from gateway.admin.problem import Problem
@@ -48,13 +50,13 @@ class Desk:
 
     def update_team(self, team_id: str, change: TeamChange, if_match: str | None) -> shown.Team:
         with self._lock:
-            demand_fresh(if_match, self.team(team_id))
-            return team_shown(self.store.update_team(team_id, change.model_dump(exclude_unset=True)))
+            version = version_seen(if_match, self.team(team_id))
+            return team_shown(self.store.update_team(team_id, change.model_dump(exclude_unset=True), version))
 
     def delete_team(self, team_id: str, if_match: str | None) -> None:
         with self._lock:
-            demand_fresh(if_match, self.team(team_id))
-            self.store.delete_team(team_id)
+            version = version_seen(if_match, self.team(team_id))
+            self.store.delete_team(team_id, self.rooms.clock(), version)
 
     def keys(self, limit: int, after: str | None, team_id: str | None) -> shown.Keys:
         page = self.store.keys(limit, after, team_id)
@@ -77,39 +79,35 @@ class Desk:
             moment = changes.pop("expires_at")
             changes["expires_at_us"] = None if moment is None else at_us(moment)
         with self._lock:
-            demand_fresh(if_match, self.key(key_id))
-            changed = self.store.update_key(key_id, changes)
+            changed = self.store.update_key(key_id, changes, version_seen(if_match, self.key(key_id)))
             self.rooms.keyring.put(changed)
         return key_shown(changed)
 
     def revoke_key(self, key_id: str, if_match: str | None) -> shown.Key:
         with self._lock:
-            demand_fresh(if_match, self.key(key_id))
+            version = version_seen(if_match, self.key(key_id))
             # The ring first: should the database fail now, the key is refused rather than honoured.
             self.rooms.keyring.drop(key_id)
-            return key_shown(self.store.revoke_key(key_id, self.rooms.clock()))
+            return key_shown(self.store.revoke_key(key_id, self.rooms.clock(), version))
 
     def rotate_key(self, key_id: str, asked: RotationAsked, idempotency_key: str | None) -> shown.NewKey:
         body = f"{key_id} {asked.model_dump_json()}".encode()
         return self.idempotency.once("rotations", idempotency_key, body, lambda: self._rotate_key(key_id, asked))
 
     def _create_key(self, asked: KeyAsked) -> shown.NewKey:
-        public_id = self._new_text()
-        secret = asked.key if asked.key or asked.key_sha256 else self._mint(public_id)
-        key = Key(
-            id=asked.id or f"key_{public_id}",
-            name=asked.name,
-            prefix=prefix_of(asked, public_id),
+        issued, made = billing_keys.issue(asked.name, self.rooms.clock(), self.rooms.entropy, team_id=asked.team_id)
+        secret = asked.key if asked.key or asked.key_sha256 else made
+        key = replace(
+            issued,
+            id=asked.id or issued.id,
+            prefix=issued.prefix if secret is made else foreign_prefix(asked.key),
             digest=billing_keys.digest(secret.encode()) if secret else bytes.fromhex(asked.key_sha256 or ""),
-            team_id=asked.team_id,
             user_id=asked.user_id,
             organization_id=asked.organization_id,
             models_allowed=asked.models_allowed,
             scopes=asked.scopes,
             limits=asked.limits,
-            created_at_us=self.rooms.clock(),
             expires_at_us=None if asked.expires_at is None else at_us(asked.expires_at),
-            revoked_at_us=None,
         )
         with self._lock:
             self.store.create_key(key)
@@ -118,15 +116,11 @@ class Desk:
 
     def _rotate_key(self, key_id: str, asked: RotationAsked) -> shown.NewKey:
         with self._lock:
-            self.key(key_id)
-            secret = self._mint(self._new_text())
-            now_at_us = self.rooms.clock()
-            changed = self.store.rotate_key(key_id, secret, now_at_us + asked.overlap_seconds * 1_000_000)
+            secret = billing_keys.mint(self._new_text(), self.rooms.entropy(billing_keys.SECRET_BYTES))
+            old_until_us = self.rooms.clock() + asked.overlap_seconds * 1_000_000
+            changed = self.store.rotate_key(key_id, secret, old_until_us)
             self.rooms.keyring.put(changed)
         return shown.NewKey(**key_shown(changed).model_dump(), key=secret)
-
-    def _mint(self, public_id: str) -> str:
-        return billing_keys.mint(public_id, self.rooms.entropy(billing_keys.SECRET_BYTES))
 
     def _new_text(self) -> str:
         return base64.b32hexencode(self.rooms.entropy(ID_BYTES)).decode().lower()
@@ -138,16 +132,18 @@ class Desk:
         return found
 
 
-def prefix_of(asked: KeyAsked, public_id: str) -> str:
-    """Enough of a key to know it again by, too little to use it."""
-    if asked.key is not None:
-        return asked.key[:FOREIGN_PREFIX_CHARACTERS]
-    return "" if asked.key_sha256 is not None else billing_keys.shown_prefix(public_id)
+def foreign_prefix(secret: str | None) -> str:
+    """Enough of a key from elsewhere to know it again by, too little to use it."""
+    return "" if secret is None else secret[:FOREIGN_PREFIX_CHARACTERS]
 
 
-def team_shown(team: Any) -> shown.Team:
+def team_shown(team: Team) -> shown.Team:
     return shown.Team(
-        id=team.id, name=team.name, organization_id=team.organization_id, created_at=instant_text(team.created_at_us)
+        id=team.id,
+        name=team.name,
+        organization_id=team.organization_id,
+        created_at=instant_text(team.created_at_us),
+        version=team.version,
     )
 
 
@@ -165,4 +161,5 @@ def key_shown(key: Key) -> shown.Key:
         created_at=instant_text(key.created_at_us),
         expires_at=optional_text(key.expires_at_us),
         revoked_at=optional_text(key.revoked_at_us),
+        version=key.version,
     )

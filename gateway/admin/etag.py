@@ -1,20 +1,20 @@
-"""An entity tag is a hash of what was shown: whoever sends it back has seen exactly that. Pure."""
+"""An entity tag is a row's version: whoever sends it back has seen exactly that state. Pure."""
 
-import hashlib
-
-from pydantic import BaseModel
-
+from gateway.admin import shown
 from gateway.admin.problem import Problem
 
 
-def etag_of(shown: BaseModel) -> str:
-    return f'"{hashlib.sha256(shown.model_dump_json().encode()).hexdigest()[:24]}"'
+def etag_of(one: shown.Team | shown.Key) -> str:
+    return f'"v{one.version}"'
 
 
-def demand_fresh(if_match: str | None, shown: BaseModel) -> None:
-    """`if-match` is no demand, but whoever sends it must not overwrite what he has not seen."""
+def version_seen(if_match: str | None, present: shown.Team | shown.Key) -> int | None:
+    """The version that must still be there when the change is written; None where nothing is demanded.
+
+    `if-match` is no demand, but whoever sends it must not overwrite what he has not seen.
+    """
     if if_match is None or if_match.strip() == "*":
-        return
-    sent = {tag.strip().removeprefix("W/") for tag in if_match.split(",")}
-    if etag_of(shown) not in sent:
+        return None
+    if etag_of(present) not in {tag.strip() for tag in if_match.split(",")}:
         raise Problem("stale", "Somebody changed it since you read it: GET it again, and send that answer's `etag`.")
+    return present.version

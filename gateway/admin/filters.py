@@ -54,6 +54,16 @@ def clock_text(instant: str) -> str:
     return instant[11:19]
 
 
+def clock_ms_text(instant: str) -> str:
+    return instant[11:23]
+
+
+def reason(request: Any) -> str:
+    """Why, without the route's own name in front: it stands beside already."""
+    why: str = request.why
+    return why.removeprefix(f"{request.route}: ")
+
+
 def status_tone(status: int) -> str:
     if status < 400:
         return "good"
@@ -83,6 +93,8 @@ FILTERS: Final[Mapping[str, Callable[[Any], str]]] = {
         compact,
         duration_text,
         clock_text,
+        clock_ms_text,
+        reason,
         status_tone,
         replica_tone,
         replica_detail,

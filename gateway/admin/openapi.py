@@ -13,7 +13,7 @@ from gateway.admin import shown
 from gateway.admin.rules import RULES, Rule
 
 _CONVERTER: Final = re.compile(r":[a-z]+(?=\})")  # `{model:path}` is `{model}` in a document
-_SECURITY: Final = [{"admin_key": []}, {"session": []}]
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"admin_key": []}, {"session": []}]
 _SCHEMES: Final = {
     "admin_key": {"type": "http", "scheme": "bearer", "description": "The admin key"},
     "session": {"type": "apiKey", "in": "cookie", "name": "turnpike_admin", "description": "Signed in at /admin/login"},

@@ -183,4 +183,4 @@ def to(request: Request, path: str) -> Response:
 
 
 def _cookie_path(request: Request) -> str:
-    return request.scope.get("root_path", "") + "/admin"
+    return f"{request.scope.get('root_path', '')}/admin"

@@ -1,10 +1,13 @@
 """`/admin/v1/requests`: the last ones, and of each the whole story: attempts, reasons, tokens, money, entries."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query
 
 from billing.money import usd_text
+from billing.request_log import AttemptRow, RequestRow
+from billing.store import Entry
 from gateway.admin import shown
 from gateway.admin.asked import RequestsAsked
 from gateway.admin.instant import instant_text
@@ -42,7 +45,7 @@ def request_in_full(rooms: AdminRooms, request_id: str) -> shown.RequestInFull:
     return shown.RequestInFull(**_summary(found.row), attempts=attempts)
 
 
-def _summary(row: Any) -> dict[str, Any]:
+def _summary(row: RequestRow) -> dict[str, Any]:
     return {
         "id": row.request_id,
         "created_at": instant_text(row.at_us),
@@ -66,7 +69,7 @@ def _summary(row: Any) -> dict[str, Any]:
     }
 
 
-def _attempt(row: Any, entries: Any) -> shown.Attempt:
+def _attempt(row: AttemptRow, entries: Sequence[Entry]) -> shown.Attempt:
     return shown.Attempt(
         attempt=row.attempt,
         provider=row.provider,
@@ -83,10 +86,10 @@ def _attempt(row: Any, entries: Any) -> shown.Attempt:
     )
 
 
-def _entry(entry: Any) -> shown.LedgerEntry:
+def _entry(entry: Entry) -> shown.LedgerEntry:
     return shown.LedgerEntry(
-        id=entry.id,
-        kind=str(entry.kind),
+        id=str(entry.id),
+        kind=entry.kind,
         amount_usd=usd_text(entry.amount_nano_usd),
         created_at=instant_text(entry.at_us),
     )

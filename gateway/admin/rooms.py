@@ -7,12 +7,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from billing.keys import Key
-
-if TYPE_CHECKING:
-    from billing.store import Store
+from billing.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +89,7 @@ class PendingHold(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AdminRooms:
-    store: "Store"
+    store: Store
     keyring: Ring
     admin_key_digest: bytes  # SHA-256 of the admin key; the key itself is not needed here
     deployments: Callable[[], tuple[DeploymentView, ...]]

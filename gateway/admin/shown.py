@@ -15,6 +15,7 @@ class Team(BaseModel):
     name: str
     organization_id: str | None = None
     created_at: Instant
+    version: int
 
 
 class Key(BaseModel):
@@ -30,6 +31,7 @@ class Key(BaseModel):
     created_at: Instant
     expires_at: Instant | None = None
     revoked_at: Instant | None = None
+    version: int
 
 
 class NewKey(Key):
@@ -49,7 +51,7 @@ class Keys(Listing):
     data: list[Key]
 
 
-class Usage(BaseModel):
+class Usage(Listing):
     data: Annotated[
         list[dict[str, Any]],
         Field(
@@ -57,8 +59,6 @@ class Usage(BaseModel):
             "`output_tokens`, `reasoning_tokens`, `cost_usd`, `estimated_usd`, `pending_usd`, `saved_usd`."
         ),
     ]
-    has_more: bool = False
-    next: str | None = None
 
 
 class Request(BaseModel):

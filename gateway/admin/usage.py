@@ -7,12 +7,13 @@ from zoneinfo import ZoneInfo
 from fastapi import FastAPI, Query
 from starlette.responses import Response
 
+from billing.store import UsageLine
 from gateway.admin import shown
 from gateway.admin.asked import UsageAsked, columns_of
 from gateway.admin.instant import bound_at_us
 from gateway.admin.problem import FieldError, Problem
 from gateway.admin.rooms import AdminRooms
-from gateway.admin.usage_report import Cell, Measures, Span, csv_text, rows, with_pending
+from gateway.admin.usage_report import Cell, Span, csv_text, rows, with_pending
 
 _CSV: Final[dict[int | str, dict[str, Any]]] = {200: {"content": {"text/csv": {"schema": {"type": "string"}}}}}
 
@@ -26,7 +27,7 @@ def add(app: FastAPI, rooms: AdminRooms) -> None:
         found = report(rooms, columns, span, zone, {} if asked.team is None else {"team_id": asked.team})
         if asked.format == "csv":
             return Response(csv_text(found, columns), media_type="text/csv; charset=utf-8; header=present")
-        return shown.Usage(data=found)
+        return _page(found, asked.limit, int(asked.after or 0))
 
 
 def report(
@@ -38,8 +39,14 @@ def report(
     lines = rooms.store.usage(columns, span.from_at_us, span.to_at_us, zone.key, filters)
     merged = with_pending(lines, holds, columns, zone)
     if not columns and not merged:
-        merged = {(): Measures()}
+        merged = {(): UsageLine()}
     return rows(merged, columns, rooms.store.team_names() if "team" in columns else {})
+
+
+def _page(found: list[dict[str, Cell]], limit: int | None, start: int) -> shown.Usage:
+    end = len(found) if limit is None else start + limit
+    more = end < len(found)
+    return shown.Usage(data=found[start:end], has_more=more, next=str(end) if more else None)
 
 
 def _kept(hold: object, filters: Mapping[str, str]) -> bool:

@@ -7,24 +7,13 @@ from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from billing.money import usd_text
+from billing.store import UsageLine
 from gateway.admin.asked import TAG_PREFIX
 from gateway.admin.instant import day_text
 from gateway.admin.rooms import PendingHold
 
 Cell = str | int | None
 Group = tuple[str | None, ...]
-
-
-class Measures(NamedTuple):
-    requests: int = 0
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_nano_usd: int = 0
-    estimated_nano_usd: int = 0
-    pending_nano_usd: int = 0
-    saved_nano_usd: int = 0
 
 
 # A spreadsheet takes a cell that begins so for a formula, and runs it.
@@ -43,19 +32,19 @@ class Span(NamedTuple):
 
 
 def with_pending(
-    lines: Mapping[Group, Measures], holds: Iterable[PendingHold], columns: Sequence[str], zone: ZoneInfo
-) -> dict[Group, Measures]:
+    lines: Mapping[Group, UsageLine], holds: Iterable[PendingHold], columns: Sequence[str], zone: ZoneInfo
+) -> dict[Group, UsageLine]:
     """The holds of requests in flight, each added to the line that its settlement will count in."""
     merged = dict(lines)
     for hold in holds:
         group = tuple(_cell_of(hold, column, zone) for column in columns)
-        line = merged.get(group, Measures())
+        line = merged.get(group, UsageLine())
         merged[group] = line._replace(pending_nano_usd=line.pending_nano_usd + hold.amount_nano_usd)
     return merged
 
 
 def rows(
-    lines: Mapping[Group, Measures], columns: Sequence[str], team_names: Mapping[str, str]
+    lines: Mapping[Group, UsageLine], columns: Sequence[str], team_names: Mapping[str, str]
 ) -> list[dict[str, Cell]]:
     return [_row(group, lines[group], columns, team_names) for group in sorted(lines, key=_order)]
 
@@ -63,7 +52,7 @@ def rows(
 def csv_text(found: Sequence[Mapping[str, Cell]], columns: Sequence[str]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    header = [*_names(columns), *(_shown_name(name) for name in Measures._fields)]
+    header = [*_names(columns), *(_shown_name(name) for name in UsageLine._fields)]
     writer.writerow([guarded(name) for name in header])
     writer.writerows([guarded(row[name]) for name in header] for row in found)
     return out.getvalue()
@@ -74,7 +63,7 @@ def guarded(cell: Cell) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def _row(group: Group, line: Measures, columns: Sequence[str], team_names: Mapping[str, str]) -> dict[str, Cell]:
+def _row(group: Group, line: UsageLine, columns: Sequence[str], team_names: Mapping[str, str]) -> dict[str, Cell]:
     row: dict[str, Cell] = {}
     for column, value in zip(columns, group, strict=True):
         row[_id_name(column)] = value

@@ -3,18 +3,33 @@
 import asyncio
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
+from functools import cached_property
+from pathlib import Path
 
 import httpx
 
+from billing.books import Books
 from billing.keys import KeyRing
+from billing.store import Store
 from gateway.admin.app import build_admin
-from gateway.admin.rooms import AdminRooms
+from gateway.admin.rooms import AdminRooms, DeploymentView
 
 ADMIN_KEY = "an-admin-key-of-256-bits-in-a-real-gateway"
 NOON = 1_764_072_000_000_000  # 2025-11-25T12:00:00Z
 BASE = "http://gateway.test"
+JOURNAL_SEGMENT_BYTES = 256 * 1024
+DEPLOYMENTS = (
+    DeploymentView("chat[0]:openai/gpt-5-mini", "chat", "openai", "gpt-5-mini", 3),
+    DeploymentView(
+        "chat[1]:lab/llama-70b", "chat", "lab", "llama-70b", 1, NOON + 30_000_000, "5 answers of 503 in a row"
+    ),
+)
+
+
+def url_of(file: Path) -> str:
+    return f"sqlite:///{file}"
 
 
 class ReplicaPhase(Enum):
@@ -80,22 +95,47 @@ class Entropy:
         return hashlib.shake_256(str(self.drawn).encode()).digest(count)
 
 
-@dataclass
 class House:
-    rooms: AdminRooms
-    clock: Clock
-    keyring: KeyRing
-    supervisor: ScriptedSupervisor
-    missing: list[str] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.app = build_admin(self.rooms)
-        self.transport = httpx.ASGITransport(self.app)
-        self.anonymous = httpx.AsyncClient(transport=self.transport, base_url=BASE)
-        self.admin = httpx.AsyncClient(
-            transport=self.transport, base_url=BASE, headers={"authorization": f"Bearer {ADMIN_KEY}"}
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.clock = Clock()
+        self.keyring = KeyRing()
+        self.supervisor = ScriptedSupervisor()
+        self.missing: list[str] = []
+        self.store = Store(url_of(file))
+        self.rooms = AdminRooms(
+            store=self.store,
+            keyring=self.keyring,
+            admin_key_digest=hashlib.sha256(ADMIN_KEY.encode()).digest(),
+            deployments=lambda: DEPLOYMENTS,
+            local=self.supervisor,
+            ready=lambda: tuple(self.missing),
+            pending=lambda: self.books.pending() if self.opened else (),
+            flush=lambda: self.books.flush() if self.opened else None,
+            clock=self.clock,
+            entropy=Entropy(),
+            version="0.1.0",
         )
+        self.app = build_admin(self.rooms)
+        # Clients over a transport in memory: they hold nothing that would have to be closed.
+        self.transport = httpx.ASGITransport(self.app)
+        bearer = {"authorization": f"Bearer {ADMIN_KEY}"}
+        self.anonymous = httpx.AsyncClient(transport=self.transport, base_url=BASE)
+        self.admin = httpx.AsyncClient(transport=self.transport, base_url=BASE, headers=bearer)
         self.browser = httpx.AsyncClient(transport=self.transport, base_url=BASE, headers={"accept": "text/html"})
+
+    @cached_property
+    def books(self) -> Books:
+        """Opened by the first test that books something: its thread and its journal are not for nothing."""
+        found = Books(
+            url_of(self.file), self.file.parent / "journal", clock=self.clock, segment_bytes=JOURNAL_SEGMENT_BYTES
+        )
+        found.open()
+        return found
+
+    @property
+    def opened(self) -> bool:
+        return "books" in vars(self)
 
     async def virtual_key(self, **more: object) -> str:
         answer = await self.admin.post("/admin/v1/keys", json={"name": "a virtual key", **more})
@@ -103,6 +143,7 @@ class House:
         key: str = answer.json()["key"]
         return key
 
-    async def close(self) -> None:
-        for client in (self.anonymous, self.admin, self.browser):
-            await client.aclose()
+    def close(self) -> None:
+        if self.opened:
+            self.books.close()
+        self.store.close()

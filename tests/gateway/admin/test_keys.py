@@ -1,6 +1,8 @@
 """Keys over HTTP: the secret once, the row and the ring always of one mind."""
 
+import asyncio
 import hashlib
+import threading
 
 import pytest
 
@@ -202,3 +204,32 @@ async def test_a_key_that_is_not_there_is_404(house: House) -> None:
     ):
         assert answer.status_code == 404
         assert "key_no" in answer.json()["detail"]
+
+
+async def test_whatever_happens_at_once_row_and_ring_end_of_one_mind(house: House) -> None:
+    made = (await house.admin.post("/admin/v1/keys", json={"name": "ci", "id": "key_ci"})).json()
+    changes = [house.admin.patch("/admin/v1/keys/key_ci", json={"name": f"ci {number}"}) for number in range(10)]
+    answers = await asyncio.gather(*changes[:5], house.admin.delete("/admin/v1/keys/key_ci"), *changes[5:])
+    assert {answer.status_code for answer in answers} <= {200, 409}
+    assert (await house.admin.get("/admin/v1/keys/key_ci")).json()["revoked_at"] is not None
+    assert not opens(house, made["key"])
+
+
+async def test_a_key_stays_good_while_it_is_changed(house: House) -> None:
+    """A request that looks it up in between must never be refused."""
+    made = (await house.admin.post("/admin/v1/keys", json={"name": "ci", "id": "key_ci"})).json()
+    done = threading.Event()
+    missed = 0
+
+    def look() -> None:
+        nonlocal missed
+        while not done.is_set():
+            missed += not opens(house, made["key"])
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    for number in range(20):
+        await house.admin.patch("/admin/v1/keys/key_ci", json={"name": f"ci {number}"})
+    done.set()
+    watcher.join(5)
+    assert missed == 0

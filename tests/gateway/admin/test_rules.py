@@ -25,7 +25,9 @@ def noop() -> None:
 
 def routes(app: FastAPI) -> set[tuple[str, str]]:
     assert all(isinstance(route, APIRoute) for route in app.routes), "a plain route or a mount goes round the guard"
-    return {(method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods}
+    return {
+        (method, route.path) for route in app.routes if isinstance(route, APIRoute) for method in route.methods or ()
+    }
 
 
 def test_the_table_names_exactly_the_routes(house: House) -> None:
@@ -37,32 +39,29 @@ def test_a_route_without_a_rule_cannot_be_built(house: House) -> None:
         house.app.get("/admin/v1/back-door")(noop)
 
 
-DOORS = sorted(RULES.items(), key=lambda one: (one[0][1], one[0][0]))
+async def test_nobody_gets_past_any_door_that_is_not_open(house: House) -> None:
+    expected = {Rule.OPEN: 200, Rule.ADMIN: 401, Rule.PAGE: 303, Rule.FORM: 303, Rule.SIGN_IN: 403}
+    wrong = []
+    for (method, path), rule in RULES.items():
+        answer = await house.anonymous.request(method, filled(path), content=b"{ not even json")
+        if answer.status_code != expected[rule]:
+            wrong.append((method, path, answer.status_code))
+        if answer.status_code == 401:
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.headers["content-type"] == "application/problem+json"
+        if answer.status_code == 303:
+            assert answer.headers["location"] == "/admin/login"
+    assert wrong == []
 
 
-@pytest.mark.parametrize(("door", "rule"), DOORS, ids=[" ".join(door) for door, _ in DOORS])
-async def test_nobody_gets_past_any_door_that_is_not_open(house: House, door: tuple[str, str], rule: Rule) -> None:
-    method, path = door
-    answer = await house.anonymous.request(method, filled(path), content=b"{ not even json")
-    expected = {Rule.OPEN: {200}, Rule.ADMIN: {401}, Rule.PAGE: {303}, Rule.FORM: {303}, Rule.SIGN_IN: {403}}[rule]
-    assert answer.status_code in expected
-    if answer.status_code == 401:
-        assert answer.headers["www-authenticate"].startswith("Bearer")
-        assert answer.headers["content-type"] == "application/problem+json"
-    if answer.status_code == 303:
-        assert answer.headers["location"] == "/admin/login"
-
-
-@pytest.mark.parametrize(("door", "rule"), DOORS, ids=[" ".join(door) for door, _ in DOORS])
-async def test_a_virtual_key_gets_past_no_door_that_is_not_open(
-    house: House, door: tuple[str, str], rule: Rule
-) -> None:
-    method, path = door
-    token = await house.virtual_key()
-    answer = await house.anonymous.request(method, filled(path), headers={"authorization": f"Bearer {token}"})
-    assert (
-        answer.status_code == {Rule.OPEN: 200, Rule.ADMIN: 403, Rule.PAGE: 403, Rule.FORM: 303, Rule.SIGN_IN: 403}[rule]
-    )
+async def test_a_virtual_key_gets_past_no_door_that_is_not_open(house: House) -> None:
+    headers = {"authorization": f"Bearer {await house.virtual_key()}"}
+    wrong = []
+    for (method, path), rule in RULES.items():
+        answer = await house.anonymous.request(method, filled(path), headers=headers)
+        if answer.status_code != {Rule.OPEN: 200, Rule.FORM: 303}.get(rule, 403):
+            wrong.append((method, path, answer.status_code))
+    assert wrong == []
 
 
 @pytest.mark.parametrize(

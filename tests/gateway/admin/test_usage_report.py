@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.admin.usage_report import Measures, Span, csv_text, guarded, rows, with_pending
+from billing.store import UsageLine
+from gateway.admin.usage_report import Group, Span, csv_text, guarded, rows, with_pending
 
 BERLIN = ZoneInfo("Europe/Berlin")
 
@@ -27,18 +28,18 @@ class FlyingHold:
 
 
 def test_a_hold_joins_the_line_it_will_settle_in() -> None:
-    lines = {("team_a", "gpt-5-mini"): Measures(requests=2, cost_nano_usd=5)}
+    lines: dict[Group, UsageLine] = {("team_a", "gpt-5-mini"): UsageLine(requests=2, cost_nano_usd=5)}
     merged = with_pending(lines, [FlyingHold(), FlyingHold()], ("team", "model"), BERLIN)
-    assert merged == {("team_a", "gpt-5-mini"): Measures(requests=2, cost_nano_usd=5, pending_nano_usd=2_000)}
+    assert merged == {("team_a", "gpt-5-mini"): UsageLine(requests=2, cost_nano_usd=5, pending_nano_usd=2_000)}
 
 
 def test_a_hold_of_a_new_group_makes_a_line_of_its_own() -> None:
     merged = with_pending({}, [FlyingHold()], ("day", "tag:feature", "tag:absent", "key", "provider", "user"), BERLIN)
-    assert merged == {("2025-11-25", "search", None, "key_1", "openai", None): Measures(pending_nano_usd=1_000)}
+    assert merged == {("2025-11-25", "search", None, "key_1", "openai", None): UsageLine(pending_nano_usd=1_000)}
 
 
 def test_a_row_names_its_columns_and_writes_money_as_text() -> None:
-    line = Measures(requests=1, input_tokens=7, cost_nano_usd=1_234_500)
+    line = UsageLine(requests=1, input_tokens=7, cost_nano_usd=1_234_500)
     (row,) = rows({("team_a",): line}, ("team",), {"team_a": "A"})
     assert row == {
         "team_id": "team_a",
@@ -56,7 +57,7 @@ def test_a_row_names_its_columns_and_writes_money_as_text() -> None:
 
 
 def test_rows_are_in_order_and_the_teamless_come_last() -> None:
-    found = rows({(None,): Measures(), ("b",): Measures(), ("a",): Measures()}, ("team",), {})
+    found = rows({(None,): UsageLine(), ("b",): UsageLine(), ("a",): UsageLine()}, ("team",), {})
     assert [row["team_id"] for row in found] == ["a", "b", None]
 
 
@@ -67,7 +68,7 @@ def test_a_cell_that_a_spreadsheet_would_run_is_quoted(start: str) -> None:
 
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00")), min_size=1, max_size=5, unique=True))
 def test_csv_reads_back_what_was_written(names: list[str]) -> None:
-    lines = {(name,): Measures(requests=1) for name in names}
+    lines: dict[Group, UsageLine] = {(name,): UsageLine(requests=1) for name in names}
     text = csv_text(rows(lines, ("model",), {}), ("model",))
     read = list(csv.DictReader(io.StringIO(text, newline="")))
     assert [row["model"] for row in read] == [guarded(name) for name in sorted(names)]

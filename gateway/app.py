@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from billing.books import Books
-from billing.keys import KeyRing
+from billing.keys import SECRET_BYTES, Key, KeyRing, digest, mint
 from billing.price_table import PriceTable, UsdRow, UsdTier, price_from_row
-from billing.store import Store
+from billing.store import Store, prefix_of
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
 from gateway.admin.rooms import AdminRooms, DeploymentView
@@ -109,6 +109,15 @@ def admin_key(settings: Settings) -> tuple[str, Path | None]:
     return key, file
 
 
+def new_key(name: str) -> tuple[str, Key]:
+    """A fresh key of nobody's and for every model, with its secret."""
+    secret = mint(secrets.token_hex(6), secrets.token_bytes(SECRET_BYTES))
+    key = Key(
+        f"key_{secrets.token_hex(12)}", name, prefix_of(secret), digest(secret.encode()), None, None, (), now_us()
+    )
+    return secret, key
+
+
 def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> App:
     """Builds everything, inside a running event loop. Raises what a room raises about its part of the settings."""
     loop = asyncio.get_running_loop()
@@ -116,7 +125,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
     sweep = Sweep(loop)
     store = Store(settings.state.database_url)
     keyring = KeyRing(store.all_keys())
-    books = Books(directory / "journal", settings.state.database_url, clock=now_us, log=line_sink())
+    books = Books(settings.state.database_url, directory / "journal", clock=now_us, sink=line_sink())
     connections_for = partial(_connections, loop=loop, environ=environ)
     supervisor = _supervisor(settings, environ)
     roads = _roads(settings, connections_for)

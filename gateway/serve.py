@@ -4,14 +4,14 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import uvloop
 
 from billing.migrating import migrate
-from gateway.app import App, admin_key, build
+from gateway.app import App, admin_key, build, new_key
 from gateway.config.schema import Settings
 from gateway.log import configure_log
 from gateway.wire.server import ServerConnection
@@ -19,6 +19,7 @@ from gateway.wire.server import ServerConnection
 BACKLOG: Final = 4096
 DRAIN_LOOK_S: Final = 0.05
 FIRST_KEY_NAME: Final = "first key"
+ADDRESS_FILE: Final = "gateway.address"
 
 
 class CannotServe(Exception):
@@ -36,7 +37,7 @@ def serve(settings: Settings, *, config_path: Path | None, environ: Mapping[str,
     fresh = not settings.state.admin_key_file.exists() and settings.auth.admin_key is None
     secret, file = admin_key(settings)
     migrate(settings.state.database_url)
-    return uvloop.run(_run(settings, environ, secret, file if not fresh else file, fresh=fresh))
+    return uvloop.run(_run(settings, environ, secret, file, fresh=fresh))
 
 
 async def _run(settings: Settings, environ: Mapping[str, str], secret: str, key_file: Path | None, *, fresh: bool) -> int:
@@ -61,7 +62,8 @@ async def _run(settings: Settings, environ: Mapping[str, str], secret: str, key_
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told, app, told, number)
-    await told.wait()
+    with _announced(settings, port):
+        await told.wait()
     await _drain(app, server, delay_s=app.settings.server.drain_delay_s if app.services.gate.patient else 0.0)
     return 0
 
@@ -122,9 +124,21 @@ def _first_key(app: App) -> str | None:
     """On a first start, a key to try it with; None where keys exist."""
     if app.store.all_keys():
         return None
-    created = app.store.create_key(name=FIRST_KEY_NAME)
-    app.services.keyring.put(created.key)
-    return created.secret
+    secret, key = new_key(FIRST_KEY_NAME)
+    app.store.create_key(key)
+    app.services.keyring.put(key)
+    return secret
+
+
+@contextlib.contextmanager
+def _announced(settings: Settings, port: int) -> Iterator[None]:
+    """Says where this gateway is, for commands that change things through it."""
+    file = settings.state.directory / ADDRESS_FILE
+    file.write_text(f"{settings.server.host} {port}\n")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _model_to_try(app: App) -> str:

@@ -42,3 +42,7 @@ def main(words: Sequence[str] | None = None, environ: Mapping[str, str] | None =
 
 def one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -250,6 +250,8 @@ async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_un
         raise
     except UpstreamError as error:
         broken_off(s, ride, ask, attempt, error)
+        if attempt.timed_out:
+            raise AttemptsTimedOut("the provider's stream stood still", [told(attempt)]) from error
         raise AttemptsFailed("the provider's stream broke off", [told(attempt)]) from error
     finally:
         provider.in_flight -= 1

@@ -85,6 +85,9 @@ def parse_chat(body: bytes) -> ChatAsk:
         raise BadRequest("`model` is required: name one of GET /v1/models", param="model", code="missing_required_parameter")
     _check_messages(fields.get("messages"))
     options = fields.get("stream_options")
+    if options and options.get("include_usage").__class__ not in _TYPES["stream"]:
+        name = "stream_options.include_usage"
+        raise BadRequest(f"`{name}` must be a boolean", param=name, code="invalid_type")
     choices = fields.get("n")
     if choices is not None and not 1 <= choices <= CHOICES_MAX:
         raise BadRequest(f"`n` must be from 1 to {CHOICES_MAX}", param="n", code="invalid_value")
@@ -107,7 +110,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise BadRequest(_why_unreadable(body, error), code="invalid_json") from error
     if not isinstance(fields, dict):
         raise BadRequest("the body must be a JSON object", code="invalid_json")
-    if body.count(b"[") + body.count(b"{") > DEPTH_MAX and deeper_than(body, DEPTH_MAX):
+    # So short a body cannot nest so deep; a longer one is first asked for its number of brackets.
+    if len(body) > 2 * DEPTH_MAX and body.count(b"[") + body.count(b"{") > DEPTH_MAX and deeper_than(body, DEPTH_MAX):
         raise BadRequest(f"the body is nested deeper than {DEPTH_MAX}", code="invalid_json")
     return fields
 
@@ -115,7 +119,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 def _why_unreadable(body: bytes, error: orjson.JSONDecodeError) -> str:
     if not body:
         return "the body is empty: send a JSON object"
-    if "ecursion" in error.msg:
+    if "depth" in error.msg or "ecursion" in error.msg:
         return f"the body is nested deeper than {DEPTH_MAX}"
     if "UTF-8" in error.msg or "utf-8" in error.msg:
         return "the body is not valid UTF-8"

@@ -95,9 +95,9 @@ class FrontDoor:
             read = self._model
         if read is None:
             known = path == CHAT
-            raise MethodNotAllowed(f"{path} takes POST") if known else NotFound(f"no such path: {head.method} {path[:200]}")
+            raise MethodNotAllowed(path, "POST") if known else NotFound(f"no such path: {head.method} {path[:200]}")
         if head.method not in ("GET", "HEAD"):
-            raise MethodNotAllowed(f"{path[:200]} takes GET")
+            raise MethodNotAllowed(path[:200], "GET, HEAD")
         read(connection, head, request_id)
 
     def _refuse(self, connection: ServerConnection, error: Exception, request_id: str) -> None:

@@ -16,6 +16,8 @@ from billing.journal import JournalFull
 class Refusal(Exception):
     """A request ends here, by our own decision. Subclasses have a row in `SHAPES`."""
 
+    headers: tuple[tuple[str, str], ...] = ()
+
     def __init__(
         self, message: str, *, param: str | None = None, code: str | None = None, retry_after_s: float | None = None
     ) -> None:
@@ -51,6 +53,10 @@ class NotFound(Refusal):
 
 class MethodNotAllowed(Refusal):
     """The path exists, the method does not."""
+
+    def __init__(self, path: str, allowed: str) -> None:
+        super().__init__(f"{path} takes {allowed}")
+        self.headers = (("allow", allowed),)
 
 
 class CacheMiss(Refusal):
@@ -162,7 +168,7 @@ def error_object(error: BaseException) -> tuple[Shape, dict[str, Any]]:
 def render(error: BaseException, request_id: str) -> Rendered:
     """OpenAI's error shape, with the id that names the request everywhere else."""
     shape, body = error_object(error)
-    headers = shape.headers
+    headers = shape.headers + getattr(error, "headers", ())
     retry_after_s = getattr(error, "retry_after_s", None) or _RETRY_AFTER_DEFAULT_S.get(type(error))
     if retry_after_s is not None:
         headers = (*headers, ("retry-after", str(max(1, math.ceil(retry_after_s)))))

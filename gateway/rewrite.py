@@ -1,12 +1,12 @@
 """Turns a caller's body into a provider's by changing the few bytes that must change. Pure.
 
-A body is patched in place where that is provably right, else written anew from its parsed form.
+A body is patched in place where that is provably right, else written anew member by member.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 import orjson
 
 from gateway.chat_request import ChatAsk
@@ -20,10 +20,10 @@ def body_for(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, fit: Fit) -> b
     """The body to send: `model` replaced (`model_json` is its JSON text), a stream's usage asked for, fields fitted."""
     ask_usage = ask_usage and ask.stream and not ask.wants_usage
     if fit is not FITS:
-        return _written_anew(ask.fields, model_json, ask_usage=ask_usage, fit=fit)
+        return _written_anew(ask, model_json, ask_usage=ask_usage, fit=fit)
     body = patched(ask.body, model_json)
     if body is None or (ask_usage and "stream_options" in ask.fields):
-        return _written_anew(ask.fields, model_json, ask_usage=ask_usage, fit=fit)
+        return _written_anew(ask, model_json, ask_usage=ask_usage, fit=fit)
     return body.rstrip()[:-1] + _USAGE_WANTED if ask_usage else body
 
 
@@ -41,10 +41,17 @@ def patched(body: bytes, model_json: bytes) -> bytes | None:
     return body[: match.start()] + b'"model":' + model_json + body[match.end() :]
 
 
-def _written_anew(fields: Mapping[str, Any], model_json: bytes, *, ask_usage: bool, fit: Fit) -> bytes:
+def _written_anew(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, fit: Fit) -> bytes:
+    """Member by member; each value but ours keeps its bytes."""
     renamed = dict(fit.renamed)
-    new = {renamed.get(name, name): value for name, value in fields.items() if name not in fit.dropped}
-    new["model"] = orjson.Fragment(model_json)
+    members = {
+        renamed.get(name, name): value for name, value in _decode_members(ask.body).items() if name not in fit.dropped
+    }
+    members["model"] = msgspec.Raw(model_json)
     if ask_usage:
-        new["stream_options"] = {**(new.get("stream_options") or {}), "include_usage": True}
-    return orjson.dumps(new)
+        options = {**(ask.fields.get("stream_options") or {}), "include_usage": True}
+        members["stream_options"] = msgspec.Raw(orjson.dumps(options))
+    return msgspec.json.encode(members)
+
+
+_decode_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode

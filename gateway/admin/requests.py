@@ -80,7 +80,7 @@ def _attempt(row: AttemptRow, entries: Sequence[Entry]) -> shown.Attempt:
         error=row.error,
         started_at=instant_text(row.started_at_us),
         duration_ms=row.duration_us / 1000,
-        usage=shown.Tokens(**row.usage._asdict()),
+        **row.usage._asdict(),
         cost_usd=usd_text(row.cost_nano_usd),
         entries=[_entry(entry) for entry in entries if entry.attempt == row.attempt],
     )

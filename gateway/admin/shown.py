@@ -100,7 +100,7 @@ class LedgerEntry(BaseModel):
     created_at: Instant
 
 
-class Attempt(BaseModel):
+class Attempt(Tokens):
     attempt: int
     provider: str
     model: str
@@ -110,7 +110,6 @@ class Attempt(BaseModel):
     error: str | None = None
     started_at: Instant
     duration_ms: float
-    usage: Tokens
     cost_usd: Usd
     entries: list[LedgerEntry] = []
 

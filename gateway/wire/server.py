@@ -181,7 +181,7 @@ class ServerConnection(asyncio.Protocol):
             self._last_head_bytes, self._last_head = raw, head
         rest = data[cut + 4 :]
         length = head.content_length
-        if not head.chunked and len(rest) == length:  # the common case: all of it in one piece
+        if len(rest) == length <= limits.request_body_bytes_max and not head.chunked:  # the common case: all in one piece
             self._buffer = b""
             self._answer(head, rest)
             return

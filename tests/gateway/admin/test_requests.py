@@ -22,8 +22,8 @@ async def test_a_request_tells_its_attempts_reasons_tokens_and_money(house: Hous
     assert lost["duration_ms"] == 2000
     assert [(entry["kind"], entry["amount_usd"]) for entry in lost["entries"]] == [("unknown", "0.000580000")]
     assert (good["provider"], good["status"], good["why"]) == ("openai", 200, "weight 3 of 4")
-    assert good["usage"]["input_tokens"] == 100
-    assert good["usage"]["cached_input_tokens"] == 40
+    assert good["input_tokens"] == 100
+    assert good["cached_input_tokens"] == 40
     assert good["cost_usd"] == "0.000116000"
     assert [(entry["kind"], entry["amount_usd"]) for entry in good["entries"]] == [("actual", "0.000116000")]
 

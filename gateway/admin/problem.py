@@ -68,7 +68,7 @@ def rendered(problem: Problem) -> Response:
     }
     if problem.errors:
         body["errors"] = [error._asdict() for error in problem.errors]
-    headers = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
     if kind.status == 401:
         headers["www-authenticate"] = 'Bearer realm="turnpike admin"'
     if problem.retry_after_s is not None:

@@ -44,7 +44,7 @@ class FieldError(NamedTuple):
     detail: str
 
 
-class Problem(Exception):  # noqa: N818  (it is RFC 9457's own word)
+class Problem(Exception):
     """Raise it anywhere below the admin app; one handler renders it."""
 
     def __init__(

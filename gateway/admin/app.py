@@ -29,6 +29,7 @@ BODY_BYTES_MAX: Final = 1024 * 1024
 FORM_FIELDS_MAX: Final = 20
 _LOG: Final = logging.getLogger("turnpike.admin")
 
+ANSWER_HEADERS: Final = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
 # What the books themselves refuse, under their own lock, said in their own words.
 REFUSALS_OF_THE_BOOKS: Final[Mapping[type[Exception], str]] = {
     NotFound: "not_found",
@@ -80,7 +81,10 @@ def guarded_by(door: Door) -> type[APIRoute]:
                     request.state.form_fits = door.form_fits(request.state.caller.session, request.state.form)
                 if rule is Rule.FORM and not request.state.form_fits:
                     raise Problem("forged_form", "Reload the page and send the form again.")
-                return await handler(request)
+                answer = await handler(request)
+                for name, value in ANSWER_HEADERS.items():
+                    answer.headers.setdefault(name, value)
+                return answer
 
             return guarded
 

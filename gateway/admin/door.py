@@ -39,7 +39,7 @@ class Knock:
     cookie: str | None
 
 
-class SentToSignIn(Exception):  # noqa: N818  (not an error: the caller is led to the sign-in page)
+class SentToSignIn(Exception):
     pass
 
 

@@ -10,8 +10,6 @@ from gateway.admin.asked import KeyAsked, KeyChange, KeysAsked, RotationAsked
 from gateway.admin.desk import Desk
 from gateway.admin.etag import etag_of
 
-SECRET_ANSWER_HEADERS = {"cache-control": "no-store"}
-
 
 def add(app: FastAPI, desk: Desk) -> None:
     @app.get("/admin/v1/keys", tags=["keys"])
@@ -23,7 +21,6 @@ def add(app: FastAPI, desk: Desk) -> None:
         asked: KeyAsked, answer: Response, idempotency_key: Annotated[str | None, Header()] = None
     ) -> shown.NewKey:
         made = desk.create_key(asked, idempotency_key)
-        answer.headers.update(SECRET_ANSWER_HEADERS)
         answer.headers["etag"] = etag_of(made)
         return made
 
@@ -54,5 +51,6 @@ def add(app: FastAPI, desk: Desk) -> None:
         idempotency_key: Annotated[str | None, Header()] = None,
     ) -> shown.NewKey:
         """Give the key a new secret. The old one goes on for `overlap_seconds`, then no more."""
-        answer.headers.update(SECRET_ANSWER_HEADERS)
-        return desk.rotate_key(key_id, asked or RotationAsked(), idempotency_key)
+        made = desk.rotate_key(key_id, asked or RotationAsked(), idempotency_key)
+        answer.headers["etag"] = etag_of(made)
+        return made

@@ -44,7 +44,7 @@ class FieldError(NamedTuple):
     detail: str
 
 
-class Problem(Exception):  # noqa: N818  (it is RFC 9457's own word)
+class Problem(Exception):
     """Raise it anywhere below the admin app; one handler renders it."""
 
     def __init__(
@@ -68,7 +68,7 @@ def rendered(problem: Problem) -> Response:
     }
     if problem.errors:
         body["errors"] = [error._asdict() for error in problem.errors]
-    headers = {"cache-control": "no-store"}
+    headers = {"cache-control": "no-store", "x-content-type-options": "nosniff"}
     if kind.status == 401:
         headers["www-authenticate"] = 'Bearer realm="turnpike admin"'
     if problem.retry_after_s is not None:

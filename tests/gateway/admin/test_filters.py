@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.admin.filters import clock_text, duration_text, short_usd, status_tone
+from gateway.admin.filters import clock_text, compact, duration_text, short_usd, status_tone
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,10 @@ def test_a_clock_is_cut_out_of_an_instant() -> None:
 
 def test_a_status_has_a_tone() -> None:
     assert [status_tone(status) for status in (200, 404, 503)] == ["good", "warn", "bad"]
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "0"), (999, "999"), (1_500, "1.50 k"), (911_233, "911 k"), (8_123_991, "8.12 M")]
+)
+def test_a_count_is_short(count: int, shown: str) -> None:
+    assert compact(count).replace("\N{NARROW NO-BREAK SPACE}", " ") == shown

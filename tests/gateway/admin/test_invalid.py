@@ -1,8 +1,11 @@
 """What is sent wrong is refused in the sender's own words, with what would be right."""
 
+import json
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.gateway.admin.house import House
 
@@ -73,6 +76,23 @@ async def test_a_body_without_its_type_is_told_which(house: House) -> None:
     answer = await house.admin.post("/admin/v1/teams", content=b'{"name": "a"}', headers={"content-type": "text/plain"})
     assert answer.status_code == 400
     assert "content-type: application/json" in answer.json()["detail"]
+
+
+NAMES = st.sampled_from(["name", "id", "key", "key_sha256", "team_id", "models_allowed", "expires_at", "limits", "x"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=40) | st.datetimes().map(str),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES | st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.dictionaries(NAMES, VALUES, max_size=5))
+async def test_whatever_is_sent_is_answered_with_a_key_or_a_refusal(house: House, body: dict[str, Any]) -> None:
+    content = json.dumps(body).encode(errors="surrogatepass")
+    answer = await house.admin.post("/admin/v1/keys", content=content, headers=JSON)
+    assert answer.status_code in {201, 400, 404, 409, 422}
+    assert answer.json()["id" if answer.status_code == 201 else "detail"]
 
 
 async def test_every_problem_has_the_members_of_rfc_9457(house: House) -> None:

@@ -44,3 +44,10 @@ def test_what_is_remembered_is_bounded_and_keeps_the_bound_over_all() -> None:
         limit.failed(str(number), NOW)
     assert len(limit._failures) <= ADDRESSES_MAX
     assert limit.wait_s("somebody", NOW) > 0
+
+
+def test_failures_of_another_minute_do_not_count() -> None:
+    limit = SignInLimit()
+    for minute in range(FAILURES_MAX * 2):
+        limit.failed("10.0.0.1", NOW + minute * WINDOW_US)
+        assert limit.wait_s("10.0.0.1", NOW + minute * WINDOW_US) == 0

@@ -115,7 +115,7 @@ def test_a_missing_field_is_400_and_named(gateway: Gateway, key: Key, field: str
     [
         {},
         {"authorization": ""},
-        {"authorization": "Bearer "},
+        {"authorization": "Bearer"},
         {"authorization": "Bearer tp-nobody-0000000000000000000000000000000000000000000000"},
         {"authorization": "Bearer " + "x" * 4000},
         {"authorization": "Basic dXNlcjpwYXNz"},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from tests.e2e.fixtures import configuration
+from tests.e2e.fixtures import deployment, hosted
 from tests.e2e.gateway import Gateway, Key, chat, eventually
 from tests.e2e.raw_client import RawClient, request_bytes
 from tests.fakes.script import Says, reply
@@ -88,7 +88,7 @@ def test_the_admin_key_is_made_when_none_is_given(directory: Path) -> None:
 def test_sigterm_lets_what_is_in_flight_finish_and_settles_it(
     directory: Path, one: Provider, two: Provider, model: str
 ) -> None:
-    config = {**configuration(one, two), "server": {"drain_delay_s": 0.7, "drain_seconds_max": 20}}
+    config = {**serving(model, one, two), "server": {"drain_delay_s": 0.7, "drain_seconds_max": 20}}
     with Gateway(directory, config) as gateway:
         key = gateway.create_key()
         one.queue(model, reply(Says(), gap_s=0.4))
@@ -107,6 +107,10 @@ def test_sigterm_lets_what_is_in_flight_finish_and_settles_it(
         assert row["requests"] == 2
 
 
+def serving(model: str, one: Provider, two: Provider) -> dict[str, object]:
+    return {"providers": hosted(one, two), "models": {model: [deployment("one", model)]}}
+
+
 def _readyz(gateway: Gateway) -> int:
     try:
         return httpx.get(f"{gateway.base_url}/readyz", trust_env=False).status_code
@@ -117,7 +121,7 @@ def _readyz(gateway: Gateway) -> int:
 def test_after_kill_nothing_that_was_served_is_missing(
     directory: Path, one: Provider, two: Provider, model: str
 ) -> None:
-    config = configuration(one, two)
+    config = serving(model, one, two)
     gateway = Gateway(directory, config)
     gateway.start()
     key = gateway.create_key()

@@ -113,7 +113,7 @@ def test_a_stream_that_breaks_after_its_first_word_raises(client: openai.OpenAI,
     with pytest.raises(openai.APIError) as caught:  # noqa: PT012 - the words before the failure are counted
         for chunk in client.chat.completions.create(model=model, messages=HELLO, stream=True):
             words.append(chunk.choices[0].delta.content)  # noqa: PERF401
-    assert words == ["", "Hello"]
+    assert words == ["", "Hello", ", "]
     assert caught.value.code == "provider_error"
 
 

@@ -75,7 +75,8 @@ bench: setup
 
 # Writes the locks anew from pyproject.toml; `make lock ARGS=--upgrade` takes the newest releases. An extra's lock holds
 # the base too, at the same versions; vLLM's stand apart, for environments of its own.
-LOCK = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS)
+LOCK = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--overrides requirements/without-torch.txt $(ARGS)
 lock: dev
 	$(LOCK) pyproject.toml --output-file requirements/base.lock
 	for extra in semantic all dev; do \

@@ -46,7 +46,8 @@ test-long: dev chromium node
 test-others: dev
 	@own=$$($(DEV)/python -c 'import sys; print("{}.{}".format(*sys.version_info))'); \
 	others=$$(requirements/pythons.sh | grep -v "^$$own " || true); \
-	echo "turnpike: tested on Python $$own; other versions here: $$(echo "$$others" | cut -d ' ' -f 1 | paste -sd ' ' | grep . || echo none)"; \
+	versions=$$(cut -d ' ' -f 1 <<<"$$others" | paste -sd ' '); \
+	echo "turnpike: tested on Python $$own; other versions here: $${versions:-none}"; \
 	while read -r version python; do \
 		if [ -n "$$version" ]; then \
 			PYTHON=$$python requirements/environment.sh .cache/python$$version dev; \

@@ -46,7 +46,8 @@ test-long: dev chromium node
 test-others: dev
 	@own=$$($(DEV)/python -c 'import sys; print("{}.{}".format(*sys.version_info))'); \
 	others=$$(requirements/pythons.sh | grep -v "^$$own " || true); \
-	echo "turnpike: tested on Python $$own; other versions here: $$(echo "$$others" | cut -d ' ' -f 1 | paste -sd ' ' | grep . || echo none)"; \
+	versions=$$(cut -d ' ' -f 1 <<<"$$others" | paste -sd ' '); \
+	echo "turnpike: tested on Python $$own; other versions here: $${versions:-none}"; \
 	while read -r version python; do \
 		if [ -n "$$version" ]; then \
 			PYTHON=$$python requirements/environment.sh .cache/python$$version dev; \
@@ -75,7 +76,8 @@ bench: setup
 
 # Writes the locks anew from pyproject.toml; `make lock ARGS=--upgrade` takes the newest releases. An extra's lock holds
 # the base too, at the same versions; vLLM's stand apart, for environments of its own.
-LOCK = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate $(ARGS)
+LOCK = $(DEV)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--overrides requirements/without-torch.txt $(ARGS)
 lock: dev
 	$(LOCK) pyproject.toml --output-file requirements/base.lock
 	for extra in semantic all dev; do \

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# debian.sh PURPOSE PACKAGE...: installs Debian packages where it may; elsewhere says in one line what to type, and fails.
+# debian.sh PURPOSE PACKAGE...: installs Debian packages where it may; elsewhere says in one line what to type, and
+# fails.
 set -euo pipefail
 
 purpose=$1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# environment.sh FOLDER [LOCK]: a virtual environment that holds exactly what requirements/LOCK.lock names, and this project.
-# Does nothing when the environment already holds that. Without LOCK it stays what it is, at first base; PYTHON picks the
-# interpreter.
+# environment.sh FOLDER [LOCK]: a virtual environment that holds exactly what requirements/LOCK.lock names, and this
+# project. Does nothing when the environment already holds that. Without LOCK it stays what it is, at first base; PYTHON
+# picks the interpreter.
 set -euo pipefail
 
 folder=$1
@@ -18,7 +18,8 @@ if [ -z "$python" ]; then
     python=${found#* }
 fi
 if [ -z "$python" ]; then
-    echo "turnpike: no Python 3.11 or newer found; run: sudo apt-get install -y python3 python3-venv, or name one: make PYTHON=/path/to/python3.12" >&2
+    echo "turnpike: no Python 3.11 or newer found; run: sudo apt-get install -y python3 python3-venv," \
+        "or name one: make PYTHON=/path/to/python3.12" >&2
     exit 1
 fi
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 
-from gateway.cli.grammar import parser
-from gateway.cli.main import main
 from tests.tidy.repository import ROOT, files
 
 if TYPE_CHECKING:
@@ -69,6 +67,8 @@ def test_a_python_snippet_compiles(snippet: Snippet) -> None:
 def test_a_configuration_that_a_page_shows_is_accepted(
     snippet: Snippet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    from gateway.cli.main import main
+
     file = tmp_path / "turnpike.yaml"
     file.write_text(snippet.text)
     secrets = dict.fromkeys(re.findall(r"env:(\w+)", snippet.text), "sk-of-a-page-0123456789")
@@ -77,6 +77,8 @@ def test_a_configuration_that_a_page_shows_is_accepted(
 
 @pytest.mark.parametrize("words", command_lines(), ids=" ".join)
 def test_a_command_that_a_page_names_is_understood(words: tuple[str, ...]) -> None:
+    from gateway.cli.grammar import parser
+
     if "--help" in words:
         with pytest.raises(SystemExit) as answered:
             parser().parse_args(words)

@@ -213,7 +213,7 @@ class Pip:
         tail: deque[str] = deque(maxlen=PIP_TAIL_LINES_MAX)
         low, high = between
         middle = low + (high - low) * 2 // 3
-        seen = 0
+        seen, before = 0, self._unpacked()
         with (
             self.log.open("a") as log,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
@@ -225,23 +225,22 @@ class Pip:
                 tail.append(line.strip())
                 seen += counts(line)
                 if line.startswith(UNPACKING):
-                    until_done.enter_context(self._counting(f"{what}: unpacking", seen, (middle, high)))
+                    until_done.enter_context(self._counting(f"{what}: unpacking", before, seen, (middle, high)))
                 elif text := told(line, what):
                     self.progress(Step(text, share(seen, total, (low, middle))))
         if process.returncode != 0:
             raise PipFailed(last_error(tail) or f"pip ended with {process.returncode}, see {self.log}")
 
     @contextlib.contextmanager
-    def _counting(self, text: str, total: int, between: tuple[int, int]) -> Iterator[None]:
+    def _counting(self, text: str, before: int, total: int, between: tuple[int, int]) -> Iterator[None]:
         """While pip unpacks it is silent, for half a minute; what has arrived is counted on the disk."""
-        site = next((self.python.parent.parent / "lib").glob("python3.*/site-packages"))
-        before = sum(1 for _ in site.glob("*.dist-info"))
         over = threading.Event()
 
         def count() -> None:
-            while not over.wait(UNPACKING_PAUSE_S):
-                here = sum(1 for _ in site.glob("*.dist-info"))
-                self.progress(Step(text, share(here - before, total, between)))
+            waiting = True
+            while waiting:
+                waiting = not over.wait(UNPACKING_PAUSE_S)
+                self.progress(Step(text, share(self._unpacked() - before, total, between)))
 
         counting = threading.Thread(target=count, daemon=True)
         counting.start()
@@ -250,6 +249,9 @@ class Pip:
         finally:
             over.set()
             counting.join()
+
+    def _unpacked(self) -> int:
+        return sum(1 for _ in (self.python.parent.parent / "lib").glob("python3.*/site-packages/*.dist-info"))
 
 
 UNPACKING: Final = "Installing collected packages"

@@ -253,7 +253,9 @@ class Replica:
             if seen.tokens != before.tokens:
                 return seen, None
             wrong = await unanswered(address, self.model, self._limits.canary_s_max)
-            return await load(address, self._limits.probe_s_max), wrong
+            after_canary = await load(address, self._limits.probe_s_max)
+            # A canary that waits in a long queue is no sign of illness while others are being served.
+            return after_canary, wrong if after_canary.tokens == seen.tokens else None
         except NoAnswerError as error:
             return before, str(error)
 

@@ -203,8 +203,9 @@ async def test_asked_for_while_it_stops_it_starts_again(fake: Backend) -> None:
     async with fake.supervisor() as supervisor:
         await supervisor.ensure_ready("tiny")
         stopping = asyncio.create_task(supervisor.stop_model("tiny"))
-        while state(supervisor) is not State.DRAINING:
+        for _ in range(3):
             await asyncio.sleep(0)
+        assert state(supervisor) is State.DRAINING
         await supervisor.ensure_ready("tiny")
         await stopping
     assert starts(fake) == 2

@@ -141,7 +141,8 @@ class Replica:
             self._cause = death.cause
             self.failures = (Failures() if steady else self.failures).with_cause(death.cause)
             self._step(Event.DIED)
-            await self._bury()
+            while not await self._buried():
+                pass
             pause_s = backoff_s(self.failures.count, self._setting.draw())
             # One that has answered before is tried for ever: what it ran into may pass.
             if death.final or (self.failures.hopeless and not self.was_ready):
@@ -267,8 +268,9 @@ class Replica:
                 self._owner = None
             if self._child and address:
                 await self._let_finish(self._child, address)
-            await self._bury()
-            self._step(Event.GONE)
+            # One that outlives SIGKILL sits in the kernel; waiting for it would keep the gateway from ending.
+            if await self._buried():
+                self._step(Event.GONE)
         finally:
             self._stopping = None
 
@@ -288,10 +290,12 @@ class Replica:
         waiting.cancel()
         await asyncio.wait({waiting})
 
-    async def _bury(self) -> None:
-        while self._child and not await self._child.end(self._limits.kill_s_max):
+    async def _buried(self) -> bool:
+        if self._child and not await self._child.end(self._limits.kill_s_max):
             self._cause = f"processes of its last life do not end: see {self._child.record_path}"
+            return False
         self._child = None
+        return True
 
 
 def _now_s() -> float:

@@ -147,8 +147,14 @@ def test_while_pip_unpacks_in_silence_what_arrives_is_counted(tmp_path: Path) ->
 
 def test_too_little_room_is_said_before_anything_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(InstallFailed, match=r"needs 1000000000 GB: make room, or set state\.directory"):
-        room._check_room(replace(CPU, disk_bytes_min=10**18), tmp_path)
-    room._check_room(replace(CPU, disk_bytes_min=1), tmp_path)
+        room._check_machine(replace(CPU, disk_bytes_min=10**18), tmp_path, "Linux", "x86_64")
+    room._check_machine(replace(CPU, disk_bytes_min=1), tmp_path, "Linux", "x86_64")
+
+
+@pytest.mark.parametrize("machine", [("Darwin", "arm64"), ("Linux", "aarch64")])
+def test_a_machine_without_a_pinned_build_is_told_what_to_do(tmp_path: Path, machine: tuple[str, str]) -> None:
+    with pytest.raises(InstallFailed, match=r"for Linux on x86_64 and this is .*set local\.command"):
+        room._check_machine(CPU, tmp_path, *machine)
 
 
 def test_the_running_interpreter_comes_first_where_its_version_is_wanted() -> None:

@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -69,9 +70,12 @@ def detect_device(nvidia_smi: str = "nvidia-smi", devices: Path = Path("/dev")) 
     if any(devices.glob("nvidia[0-9]*")):
         return "cuda"
     found = shutil.which(nvidia_smi)
-    if found and subprocess.run([found, "-L"], capture_output=True, check=False, timeout=30).returncode == 0:
-        return "cuda"
-    return "cpu"
+    try:
+        sees_one = found and subprocess.run([found, "-L"], capture_output=True, check=False, timeout=30).returncode == 0
+    except subprocess.TimeoutExpired:
+        # A driver that does not answer its own tool would not serve vLLM either.
+        sees_one = False
+    return "cuda" if sees_one else "cpu"
 
 
 def environment_of(directory: Path) -> Path:
@@ -115,7 +119,7 @@ def install(device: Device | None, directory: Path, progress: Tell) -> tuple[str
         if done and _marker(directory) == _mark_of(build):
             progress(Step(f"vLLM {build.version} ({build.device}) is installed", 100))
             return done
-        _check_room(build, directory)
+        _check_machine(build, directory, platform.system(), platform.machine())
         python = _make_environment(build, directory, progress)
         pip = Pip(python, directory / "vllm-install.log", progress)
         _install_torch(build, pip)
@@ -139,7 +143,12 @@ def _alone(directory: Path, progress: Tell) -> Iterator[None]:
         yield
 
 
-def _check_room(build: Build, directory: Path) -> None:
+def _check_machine(build: Build, directory: Path, system: str, processor: str) -> None:
+    if (system, processor) != ("Linux", "x86_64"):
+        raise InstallFailed(
+            f"the pinned vLLM is for Linux on x86_64 and this is {system} on {processor}: "
+            "install vLLM as its own documentation says, and set local.command to it"
+        )
     free = shutil.disk_usage(directory).free
     taken = sum(file.lstat().st_size for file in environment_of(directory).rglob("*") if file.is_file())
     if free + taken < build.disk_bytes_min:
@@ -165,7 +174,7 @@ def candidates(versions: Sequence[str], running: str, search: Callable[[str], st
 
 def works(python: str) -> bool:
     """Debian's python3 comes without what `venv` needs unless another package is installed."""
-    question = [python, "-c", "import ensurepip, ssl, venv"]
+    question = [python, "-I", "-c", "import ensurepip, ssl, venv"]
     try:
         return subprocess.run(question, capture_output=True, check=False, timeout=30).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
@@ -188,7 +197,7 @@ def _make_environment(build: Build, directory: Path, progress: Tell) -> Path:
         )
     progress(Step(f"making an environment with {chosen}", 1))
     made = subprocess.run(
-        [chosen, "-m", "venv", "--clear", str(environment)], capture_output=True, text=True, check=False
+        [chosen, "-I", "-m", "venv", "--clear", str(environment)], capture_output=True, text=True, check=False
     )
     if made.returncode != 0:
         said = (made.stderr or made.stdout).strip().splitlines()
@@ -209,11 +218,11 @@ class Pip:
 
     def install(self, arguments: Sequence[str], *, what: str, total: int, between: tuple[int, int]) -> None:
         """`total` distributions are on their way from the first to the second of the two percentages."""
-        command = [str(self.python), "-m", "pip", "install", "--no-input", "--progress-bar", "off", *arguments]
+        command = [str(self.python), "-I", "-m", "pip", "install", "--no-input", "--progress-bar", "off", *arguments]
         tail: deque[str] = deque(maxlen=PIP_TAIL_LINES_MAX)
         low, high = between
         middle = low + (high - low) * 2 // 3
-        seen = 0
+        seen, before = 0, self._unpacked()
         with (
             self.log.open("a") as log,
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process,
@@ -225,23 +234,22 @@ class Pip:
                 tail.append(line.strip())
                 seen += counts(line)
                 if line.startswith(UNPACKING):
-                    until_done.enter_context(self._counting(f"{what}: unpacking", seen, (middle, high)))
+                    until_done.enter_context(self._counting(f"{what}: unpacking", before, seen, (middle, high)))
                 elif text := told(line, what):
                     self.progress(Step(text, share(seen, total, (low, middle))))
         if process.returncode != 0:
             raise PipFailed(last_error(tail) or f"pip ended with {process.returncode}, see {self.log}")
 
     @contextlib.contextmanager
-    def _counting(self, text: str, total: int, between: tuple[int, int]) -> Iterator[None]:
+    def _counting(self, text: str, before: int, total: int, between: tuple[int, int]) -> Iterator[None]:
         """While pip unpacks it is silent, for half a minute; what has arrived is counted on the disk."""
-        site = next((self.python.parent.parent / "lib").glob("python3.*/site-packages"))
-        before = sum(1 for _ in site.glob("*.dist-info"))
         over = threading.Event()
 
         def count() -> None:
-            while not over.wait(UNPACKING_PAUSE_S):
-                here = sum(1 for _ in site.glob("*.dist-info"))
-                self.progress(Step(text, share(here - before, total, between)))
+            waiting = True
+            while waiting:
+                waiting = not over.wait(UNPACKING_PAUSE_S)
+                self.progress(Step(text, share(self._unpacked() - before, total, between)))
 
         counting = threading.Thread(target=count, daemon=True)
         counting.start()
@@ -250,6 +258,9 @@ class Pip:
         finally:
             over.set()
             counting.join()
+
+    def _unpacked(self) -> int:
+        return sum(1 for _ in (self.python.parent.parent / "lib").glob("python3.*/site-packages/*.dist-info"))
 
 
 UNPACKING: Final = "Installing collected packages"

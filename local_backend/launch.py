@@ -16,6 +16,7 @@ from local_backend.processes import Record, kill_session, read_record
 
 GUARDIAN: Final = Path(__file__).with_name("guardian.py")
 READ_BYTES_MAX: Final = 64 * 1024
+LAST_LINES_S_MAX: Final = 0.3
 
 
 class CannotRunError(Exception):
@@ -37,10 +38,14 @@ class Child:
     record_path: Path
     ring: Ring
     reading: asyncio.Task[None]
+    _record: Record | None = None
 
     @property
     def record(self) -> Record | None:
-        return read_record(self.record_path)
+        """None until the guardian has written it; what it says never changes afterwards."""
+        if self._record is None:
+            self._record = read_record(self.record_path)
+        return self._record
 
     @property
     def pid(self) -> int | None:
@@ -58,7 +63,8 @@ class Child:
     async def ended(self) -> int:
         """When the guardian has ended, so that no process is left behind it, unless the guardian itself was killed."""
         code = await self.process.wait()
-        await asyncio.wait({self.reading}, timeout=1)
+        # The last lines hold the reason. A killed guardian's wards keep the pipe open, so not for long.
+        await asyncio.wait({self.reading}, timeout=LAST_LINES_S_MAX)
         return code
 
     async def end(self, timeout_s: float) -> bool:

@@ -7,6 +7,7 @@ from typing import Final, TextIO
 from local_backend.install import Step
 
 BAR_CHARACTERS: Final = 24
+LINE_PERCENT: Final = 5
 
 
 def shown_on(stream: TextIO) -> Callable[[Step], None]:
@@ -19,6 +20,10 @@ def drawn(step: Step, columns: int) -> str:
     return f"{bar} {step.percent:3d}% {step.text}"[: max(columns - 1, 20)]
 
 
+def topic(step: Step) -> str:
+    return step.text.partition(":")[0]
+
+
 def _bar(stream: TextIO) -> Callable[[Step], None]:
     def show(step: Step) -> None:
         line = drawn(step, shutil.get_terminal_size().columns)
@@ -29,12 +34,13 @@ def _bar(stream: TextIO) -> Callable[[Step], None]:
 
 
 def _lines(stream: TextIO) -> Callable[[Step], None]:
-    last = ""
+    """A log wants to know that it goes on, not each of two hundred packages."""
+    last = Step("", 0)
 
     def show(step: Step) -> None:
         nonlocal last
-        if step.text != last:
-            last = step.text
+        if topic(step) != topic(last) or step.percent >= last.percent + LINE_PERCENT:
+            last = step
             stream.write(f"{step.percent:3d}% {step.text}\n")
             stream.flush()
 

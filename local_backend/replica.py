@@ -141,7 +141,8 @@ class Replica:
             self._cause = death.cause
             self.failures = (Failures() if steady else self.failures).with_cause(death.cause)
             self._step(Event.DIED)
-            await self._bury()
+            while not await self._buried():
+                pass
             pause_s = backoff_s(self.failures.count, self._setting.draw())
             # One that has answered before is tried for ever: what it ran into may pass.
             if death.final or (self.failures.hopeless and not self.was_ready):
@@ -253,7 +254,9 @@ class Replica:
             if seen.tokens != before.tokens:
                 return seen, None
             wrong = await unanswered(address, self.model, self._limits.canary_s_max)
-            return await load(address, self._limits.probe_s_max), wrong
+            after_canary = await load(address, self._limits.probe_s_max)
+            # A canary that waits in a long queue is no sign of illness while others are being served.
+            return after_canary, wrong if after_canary.tokens == seen.tokens else None
         except NoAnswerError as error:
             return before, str(error)
 
@@ -265,8 +268,9 @@ class Replica:
                 self._owner = None
             if self._child and address:
                 await self._let_finish(self._child, address)
-            await self._bury()
-            self._step(Event.GONE)
+            # One that outlives SIGKILL sits in the kernel; waiting for it would keep the gateway from ending.
+            if await self._buried():
+                self._step(Event.GONE)
         finally:
             self._stopping = None
 
@@ -286,10 +290,12 @@ class Replica:
         waiting.cancel()
         await asyncio.wait({waiting})
 
-    async def _bury(self) -> None:
-        while self._child and not await self._child.end(self._limits.kill_s_max):
+    async def _buried(self) -> bool:
+        if self._child and not await self._child.end(self._limits.kill_s_max):
             self._cause = f"processes of its last life do not end: see {self._child.record_path}"
+            return False
         self._child = None
+        return True
 
 
 def _now_s() -> float:

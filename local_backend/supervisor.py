@@ -6,7 +6,6 @@ The gateway asks `ready_address` on its hot path, `ensure_ready` when that says 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from local_backend.flags import Device, LocalModel, refusal
@@ -184,9 +183,7 @@ class Supervisor:
         await self.open()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     def _crew(self, name: str) -> Crew:

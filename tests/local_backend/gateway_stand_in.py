@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import uvloop
+
 from local_backend.supervisor import LocalModel, Supervisor
 
 
@@ -37,4 +39,5 @@ async def main(wanted: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(json.loads(sys.argv[1])))
+    # On the loop that the gateway has.
+    uvloop.run(main(json.loads(sys.argv[1])))

@@ -10,7 +10,10 @@ from typing import Any, Final
 
 import orjson
 
-from billing.journal import JournalFull
+from billing.books import HoldNotOpen
+from billing.journal import JournalFull, JournalRecordTooLarge
+from cache.policy import UnknownDirective
+from local_backend.supervisor import LocalModelFailed
 
 
 class Refusal(Exception):
@@ -119,7 +122,12 @@ SHAPES: Final[Mapping[type[BaseException], Shape]] = {
     AttemptsTimedOut: Shape(504, "server_error", "provider_timeout"),
     CacheMiss: Shape(504, "server_error", "cache_miss", _NO_RETRY),
     Overloaded: Shape(503, "server_error", "overloaded"),
+    # The siblings' own.
     JournalFull: Shape(503, "server_error", "budget_backend_unavailable"),
+    JournalRecordTooLarge: Shape(400, "invalid_request_error", "attribution_too_long"),
+    UnknownDirective: Shape(400, "invalid_request_error", "invalid_value"),
+    LocalModelFailed: Shape(503, "server_error", "local_model_unavailable"),
+    HoldNotOpen: Shape(500, "server_error", "internal_error"),
     # The last row catches what nobody foresaw; its message is withheld, it may hold a secret.
     Exception: Shape(500, "server_error", "internal_error"),
 }
@@ -155,7 +163,7 @@ def error_object(error: BaseException) -> tuple[Shape, dict[str, Any]]:
     shape = shape_of(error)
     known = isinstance(error, Refusal) or type(error) in SHAPES
     body = {
-        "message": str(error) if known else WITHHELD,
+        "message": str(error) if known and shape.status != 500 else WITHHELD,
         "type": shape.type,
         "param": getattr(error, "param", None),
         "code": getattr(error, "code", None) or shape.code,

@@ -14,7 +14,7 @@ from tests.e2e.fixtures import ONE, TWO, deployment, hosted
 from tests.e2e.gateway import Gateway, Key, chat, eventually
 from tests.fakes.bill import Tokens, usd_text
 from tests.fakes.provider import Provider
-from tests.fakes.script import Behaviour, Says, Wire, hang_up, refusal, reply
+from tests.fakes.script import Behaviour, Says, Wire, refusal, reply
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +24,9 @@ WIRES: Final = (Wire(), Wire(framing="chunked"), Wire(encoding="gzip"), Wire(fra
 
 
 def behaviours(chance: random.Random) -> Behaviour:
-    """Answers of every size and shape, and now and then a failure that nobody is billed for."""
+    """Answers of every size and shape, and now and then a refusal, which nobody is billed for."""
     if chance.random() < 0.1:
-        return chance.choice((refusal(500), refusal(503), refusal(400), hang_up()))
+        return chance.choice((refusal(500), refusal(503), refusal(400), refusal(429)))
     whole, out = chance.randrange(1, 100_000), chance.randrange(1, 5_000)
     tokens = Tokens(whole, out, cached=chance.randrange(whole), reasoning=chance.randrange(out))
     return reply(Says(tokens=tokens), chance.choice(WIRES))

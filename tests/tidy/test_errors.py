@@ -4,8 +4,31 @@ from __future__ import annotations
 
 import inspect
 from importlib import import_module
+from typing import Final
 
 from tests.tidy.repository import SIBLINGS, importable_modules
+
+# Rendered elsewhere: by the admin API's own table, or as one line by the command that starts or installs something.
+# A name stands here only if no request on the data plane can meet it.
+ELSEWHERE: Final = frozenset(
+    {
+        "billing.books.FlushTimedOut",
+        "billing.database.UnsupportedDatabase",
+        "billing.journal.JournalInUse",
+        "billing.migrating.MigrationFailed",
+        "billing.store.AlreadyExists",
+        "billing.store.Conflict",
+        "billing.store.Invalid",
+        "billing.store.NotFound",
+        "billing.store.Stale",
+        "billing.usage_span.SpanTooLong",
+        "local_backend.install.InstallFailed",
+        "local_backend.install.PipFailed",
+        "local_backend.launch.CannotRunError",
+        "local_backend.readiness.NoAnswerError",
+        "local_backend.readiness.RefusedError",
+    }
+)
 
 
 def public_exceptions() -> dict[str, type[Exception]]:
@@ -23,4 +46,6 @@ def test_every_public_exception_of_the_siblings_has_a_row() -> None:
     shapes = import_module("gateway.errors").SHAPES if raised else {}
     # A row for a family stands for its members; the last row, for whatever nobody foresaw, stands for none of ours.
     rows = set(shapes) - {Exception}
-    assert [name for name, error in raised.items() if not rows & set(error.__mro__)] == []
+    missing = {name for name, error in raised.items() if not rows & set(error.__mro__)}
+    assert missing - ELSEWHERE == set()
+    assert ELSEWHERE - missing == set(), "these have a row, or are gone: take them off the list"

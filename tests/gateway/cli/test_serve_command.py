@@ -62,38 +62,15 @@ def test_more_than_one_worker_is_not_there_yet(home: Home, started: Gateway) -> 
     assert "server.workers is not supported yet, except as 1" in home.run("serve", "--workers", "2").err
 
 
-def test_while_it_serves_it_says_where_and_afterwards_no_more(home: Home, started: Gateway) -> None:
-    home.run("serve", "--host", "0.0.0.0", "--port", "7")
-    assert started.announced == ("127.0.0.1", 7)
-    assert not (home.state / ADDRESS_FILE).exists()
-
-
-def test_a_second_gateway_does_not_take_the_first_ones_place(
-    home: Home, started: Gateway, gateway: FakeGateway
-) -> None:
-    home.state.mkdir()
-    (home.state / ADDRESS_FILE).write_text(f"127.0.0.1 {gateway.port}\n")
-    home.run("serve", "--port", "7")
-    assert announced(home.state) == ("127.0.0.1", gateway.port)
-
-
 def test_a_gateway_that_cannot_serve_is_one_line(home: Home, started: Gateway) -> None:
     started.status = CannotServe("cannot listen on 127.0.0.1:7: Address already in use; set server.port")
     said = home.run("serve", "--port", "7")
     assert (said.status, said.err) == (1, f"turnpike: {started.status}\n")
-    assert not (home.state / ADDRESS_FILE).exists()
 
 
 def test_the_gateways_status_is_the_commands(home: Home, started: Gateway) -> None:
     started.status = 1
     assert home.run("serve").status == 1
-
-
-def test_a_state_directory_that_cannot_be_made_is_one_line(home: Home, started: Gateway) -> None:
-    (home.folder / "taken").write_text("")
-    said = home.run("serve", TURNPIKE_STATE__DIRECTORY=str(home.folder / "taken" / "state"))
-    assert (said.status, said.err.count("\n")) == (1, 1)
-    assert "taken/state" in said.err
 
 
 def tables(home: Home) -> set[str]:

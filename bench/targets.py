@@ -188,7 +188,7 @@ def other(text: str, port: int, door: int, home: Path) -> Target:
     return Target(name, port, door, tuple(words), log=home / "log", features="started with --also")
 
 
-def ask(port: int, path: str, key: str, body: bytes | None = None, timeout_s: float = 10.0) -> tuple[int, bytes]:
+def ask(port: int, path: str, key: str, body: bytes | None = None, timeout_s: float = START_S_MAX) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
     try:
         headers = {"Authorization": f"Bearer {key}"} | ({"Content-Type": "application/json"} if body else {})

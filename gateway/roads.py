@@ -7,11 +7,11 @@ import asyncio
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from billing.keys import Key, may_use
-from billing.price import FREE, Price
+from billing.price import FREE, UNPRICED, Price
 from billing.price_table import Listing, PriceTable
 from gateway.caller import NOT_FORWARDABLE
 from gateway.wire.headers import named_lines
@@ -24,8 +24,6 @@ from routing.credentials import KeySet
 from routing.deployments import Deployment, Pool
 from routing.plan import Planner
 
-# A model without a price: its calls cost nothing yet and say so; "unpriced" finds them again.
-UNPRICED: Final = replace(FREE, version="unpriced")
 # Held where neither the caller nor the model's listing bounds the answer.
 OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
 NAMES_PREPARED_MAX: Final = 10_000

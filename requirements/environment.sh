@@ -12,6 +12,9 @@ python=${PYTHON:-}
 if [ -z "$python" ] && "$folder/bin/python" -c '' 2>/dev/null; then
     python=$(cat "$folder/made-with" 2>/dev/null) || true
 fi
+if [ -z "$python" ] && [ "$folder" = .venv ]; then
+    python=$(requirements/quickest.sh)  # the one that serves
+fi
 if [ -z "$python" ]; then
     found=$(requirements/pythons.sh)
     found=${found%%$'\n'*}

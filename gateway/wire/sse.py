@@ -27,6 +27,8 @@ class StreamBroken(Exception):
 
 def event_data(event: bytes) -> bytes:
     """The joined `data:` lines of one event."""
+    if event.startswith(b"data: ") and event.find(b"\n", 0, -2) < 0 and event.endswith(b"\n\n"):
+        return event[6:-2]  # the common case: one line
     parts = [line[5:].removeprefix(b" ") for line in _LINE_END.split(event) if line.startswith(b"data:")]
     return b"\n".join(parts)
 
@@ -81,27 +83,53 @@ class ChatStream:
             return b""
         self.events += data.count(b"\ndata:") + data.startswith(b"data:")
         if self.content_seen and not self.done:
-            if b'"usage"' in data:
-                if self._hide_usage:
-                    data = data.replace(b',"usage":null', b"")
-                plain = data.count(b'"usage"') == data.count(b'"usage":null')
-            else:
-                plain = True
-            if plain and b'"error"' not in data and b"[DONE]" not in data:
-                if not self.finished and _FINISH.search(data):
-                    self.finished = True
-                return data
+            plain_to = self._plain_to(data)
+            if plain_to == len(data):
+                return self._plain(data)
+            if plain_to:
+                return self._plain(data[:plain_to]) + self._by_event(data[plain_to:])
         return self._by_event(data)
+
+    def _plain_to(self, data: bytes) -> int:
+        """How far whole events hold no word of interest."""
+        found = data.find(b"[DONE]")
+        first = found if found >= 0 else len(data)
+        found = data.find(b'"error"', 0, first)
+        first = found if found >= 0 else first
+        at = data.find(b'"usage"', 0, first)
+        while at >= 0:
+            if not data.startswith(b":null", at + 7):
+                first = at
+                break
+            at = data.find(b'"usage"', at + 12, first)
+        return len(data) if first == len(data) else data.rfind(b"\n\n", 0, first) + 2 if b"\n\n" in data[:first] else 0
+
+    def _plain(self, data: bytes) -> bytes:
+        if self._hide_usage and b'"usage"' in data:
+            data = data.replace(b',"usage":null', b"")
+            if b'"usage"' in data:  # it stands first in its object, or is spelled with blanks
+                return self._by_event(data)
+        if not self.finished and _FINISH.search(data):
+            self.finished = True
+        return data
 
     def _by_event(self, data: bytes) -> bytes:
         kept: list[bytes] = []
-        at = 0
-        for match in _EVENT_END.finditer(data):
-            event = data[at : match.end()]
-            at = match.end()
-            if self.done:
-                break
-            kept.append(self._event(event))
+        at, end = 0, len(data)
+        while at < end and not self.done:
+            to = data.find(b"\n\n", at) + 2
+            if to < 2 or data.find(b"\r", at, to) >= 0:
+                match = _EVENT_END.search(data, at)
+                to = match.end() if match else end
+            seen = self.content_seen
+            kept.append(self._event(data[at:to]))
+            at = to
+            if self.content_seen and not seen and at < end and not self.done:
+                # From the first content on, what follows may be plain again.
+                plain_to = self._plain_to(data[at:])
+                if plain_to:
+                    kept.append(self._plain(data[at : at + plain_to]))
+                    at += plain_to
         return b"".join(kept)
 
     def _event(self, event: bytes) -> bytes:

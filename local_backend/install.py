@@ -22,6 +22,8 @@ from local_backend.flags import Device
 from local_backend.pip import Pip, PipFailed
 from local_backend.progress import Step, Tell
 
+__all__ = ["BUILDS", "InstallFailed", "Step", "detect_device", "executable", "install", "installed_device"]
+
 LOCKS: Final = Path(__file__).parent / "locks"
 CPU_INDEX: Final = "https://download.pytorch.org/whl/cpu"
 VERIFY_S_MAX: Final = 300

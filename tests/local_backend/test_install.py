@@ -22,20 +22,15 @@ from local_backend.install import (
     CPU_INDEX,
     Build,
     InstallFailed,
-    Pip,
-    Step,
     candidates,
-    counts,
     detect_device,
     executable,
     install,
     installed_device,
-    last_error,
-    share,
-    told,
     works,
 )
-from local_backend.progress import drawn, shown_on
+from local_backend.pip import Pip, counts, last_error, share, told
+from local_backend.progress import Step, drawn, shown_on
 
 CPU = BUILDS["cpu"]
 
@@ -316,6 +311,19 @@ def test_on_a_terminal_progress_is_one_line_redrawn() -> None:
     assert stream.getvalue().count("\r") == 2
     assert drawn(Step("x" * 500, 50), 80).startswith("█" * 12 + "░" * 12 + "  50% x")
     assert len(drawn(Step("x" * 500, 50), 80)) == 79
+
+
+@pytest.mark.parametrize(("encoding", "mark"), [("utf-8", "█"), ("ascii", "#")])
+def test_the_bar_is_drawn_in_what_the_terminal_can_write(encoding: str, mark: str) -> None:
+    raw = io.BytesIO()
+    stream = EncodedTerminal(raw, encoding=encoding)
+    shown_on(stream)(Step("half", 50))
+    assert mark * 12 in raw.getvalue().decode(encoding)
+
+
+class EncodedTerminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
 
 
 class Terminal(io.StringIO):

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from billing.holds import Posting
 from billing.journal import Journal
 from billing.ledger import Ledger
-from billing.request_log import RequestRow, encode_request
+from billing.request_log import RequestRow, as_line
 
 FLUSH_MS: Final = 250
 RETRY_MS: Final = 500
@@ -106,11 +106,10 @@ class Flusher:
         return True
 
     def _deliver(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
-        written = [(row, encode_request(row)) for row in requests]
-        if written:
+        if requests and self._sink is not None:
             # Told before it is stored: a database that is away must not silence the log as well.
-            self._tell(b"\n".join([line for _, line in written]) + b"\n")
-        while not self._try(postings, written, again=again):
+            self._tell(b"\n".join([*map(as_line, requests), b""]), self._sink)
+        while not self._try(postings, requests, again=again):
             again = True
             self._supply()
             with self._turn:
@@ -118,9 +117,9 @@ class Flusher:
                     return False
         return True
 
-    def _try(self, postings: Sequence[Posting], written: Sequence[tuple[RequestRow, bytes]], *, again: bool) -> bool:
+    def _try(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
         try:
-            self._ledger.post(postings, written, self._clock(), again=again)
+            self._ledger.post(postings, requests, self._clock(), again=again)
         except Exception as error:
             # Whatever it was: to give a batch up would lose money, to end the thread would lose all that follow.
             self._database_trouble = f"the database takes no rows: {type(error).__name__}; the log says more"
@@ -129,11 +128,9 @@ class Flusher:
         self._database_trouble = ""
         return True
 
-    def _tell(self, lines: bytes) -> None:
-        if self._sink is None:
-            return
+    def _tell(self, lines: bytes, sink: Callable[[bytes], object]) -> None:
         try:
-            self._sink(lines)
+            sink(lines)
         except OSError:
             _logger.exception("the request log takes no lines: free its disk, or repair what reads it")
 

@@ -66,7 +66,10 @@ ESTIMATED = Posting(hold(), SO_FAR, cost_nano_usd(SO_FAR, PRICE), EntryKind.ESTI
         ([RESERVED, usage(hold())], []),
         ([usage(hold())], []),
         ([progress(hold()), named(Mark.X, hold()), named(Mark.D, hold())], []),
-        ([DISPATCHED, of_hold(Mark.R | Mark.D, hold(attempt=2)), usage(hold())], [EXACT, UNKNOWN._replace(hold=hold(attempt=2))]),
+        (
+            [DISPATCHED, of_hold(Mark.R | Mark.D, hold(attempt=2)), usage(hold())],
+            [EXACT, UNKNOWN._replace(hold=hold(attempt=2))],
+        ),
     ],
 )
 def test_a_journal_says_what_must_be_posted(journal: list[Record], expected: list[Posting]) -> None:

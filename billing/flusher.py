@@ -84,11 +84,8 @@ class Flusher:
     def turn(self) -> bool:
         """One flush of what was queued when it began. False only when closing while the database is away."""
         if self._recovered is not None:
-            postings, requests, left = self._recovered
-            if not self._deliver(postings, requests, again=True):
+            if not self._recover(*self._recovered):
                 return False
-            for path in left:
-                path.unlink(missing_ok=True)
             self._recovered = None
         self._supply()
         # What comes in meanwhile is the next turn's, so that a turn ends.
@@ -97,6 +94,9 @@ class Flusher:
             batch = _take(self.settled, min(settled, ROWS_MAX))
             rows = _take(self.requests, min(requested, ROWS_MAX))
             settled, requested = settled - len(batch), requested - len(rows)
+            if rows and self._sink is not None:
+                # Told before it is stored: a database that is away must not silence the log as well.
+                self._tell(b"\n".join([*map(as_line, rows), b""]), self._sink)
             if not self._deliver(batch, rows, again=False):
                 self.settled.extendleft(reversed(batch))
                 self.requests.extendleft(reversed(rows))
@@ -105,10 +105,19 @@ class Flusher:
             self._supply()
         return True
 
+    def _recover(self, postings: Sequence[Posting], requests: Sequence[RequestRow], left: tuple[Path, ...]) -> bool:
+        before = self._ledger.posted
+        for at in range(0, max(len(postings), len(requests)), ROWS_MAX):
+            part, rows = postings[at : at + ROWS_MAX], requests[at : at + ROWS_MAX]
+            if not self._deliver(part, rows, again=True):
+                return False
+        for path in left:
+            path.unlink(missing_ok=True)
+        if self._ledger.posted > before:
+            _logger.warning("recovered %d attempts that an earlier boot had not posted", self._ledger.posted - before)
+        return True
+
     def _deliver(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
-        if requests and self._sink is not None:
-            # Told before it is stored: a database that is away must not silence the log as well.
-            self._tell(b"\n".join([*map(as_line, requests), b""]), self._sink)
         while not self._try(postings, requests, again=again):
             again = True
             self._supply()

@@ -48,12 +48,10 @@ class Ledger:
         self._writer = writer
         self._known = _Known()
         self._end: tuple[int, bytes] | None = None
+        self.posted = 0
 
-    def post(self, postings: Sequence[Posting], requests: Iterable[RequestRow], now_at_us: int, *, again: bool) -> int:
-        """All of it or nothing. `again`: an earlier try may have gone through, so look before writing.
-
-        Answers how many postings were new.
-        """
+    def post(self, postings: Sequence[Posting], requests: Iterable[RequestRow], now_at_us: int, *, again: bool) -> None:
+        """All of it or nothing. `again`: an earlier try may have gone through, so look before writing."""
         try:
             with self._engine.begin() as tx:
                 if again:
@@ -67,7 +65,7 @@ class Ledger:
             self._known, self._end = _Known(), None
             raise
         self._end = end
-        return len(postings)
+        self.posted += len(postings)
 
     def _write(
         self, tx: Connection, postings: Sequence[Posting], end: tuple[int, bytes], now_at_us: int

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from billing import books as billing_books
+from billing import ledger
 from billing.books import (
     COST_NANO_USD_MAX,
     TOKENS_MAX,
@@ -22,9 +27,11 @@ from billing.books import (
     Usage,
 )
 from billing.database import open_engine
-from billing.journal import RECORD_BYTES_MAX, segments
+from billing.journal import RECORD_BYTES_MAX, Journal, read, segments
+from billing.journal_records import Mark
 from billing.migrating import migrate
 from billing.price import UNPRICED
+from billing.recovery import JournalUnreadable
 from tests.billing.conftest import now_us
 from tests.billing.ledger_rows import chain_is_whole, entries, page_of, query, usage_of
 from tests.billing.makers import PRICE, USAGE, hold, row
@@ -142,11 +149,11 @@ def test_a_request_tried_twice_counts_once(url: str, opened: Opened) -> None:
             books.settle(hold(attempt=attempt), USAGE, 5, EntryKind.ESTIMATED)
             books.flush()
         # The first was released: the second stands for the request. Both in one batch, too.
-        for number, attempt in ((2, 2), (3, 1), (3, 2), (3, 3)):
+        for number, attempt in ((2, 2), (4, 1), (3, 1), (3, 2), (3, 3)):
             books.reserve_and_dispatch(hold(number, attempt))
             books.settle(hold(number, attempt), USAGE, 5, EntryKind.ACTUAL)
-    assert [entry.requests for entry in entries(url)] == [1, 0, 1, 1, 0, 0]
-    assert usage_of(url)[()].requests == 3
+    assert [entry.requests for entry in entries(url)] == [1, 0, 1, 1, 1, 0, 0]
+    assert usage_of(url)[()].requests == 4
 
 
 def test_a_saving_is_a_memo_and_no_spend(url: str, opened: Opened) -> None:
@@ -409,3 +416,77 @@ def test_logs_say_nothing_when_all_is_well(sqlite_url: str, opened: Opened, capl
         books.settle(hold(), USAGE, 1, EntryKind.ACTUAL)
         books.request(row(hold()))
     assert caplog.text == ""
+
+
+def test_what_recovery_cannot_finish_waits_for_the_next_start(sqlite_url: str, opened: Opened, tmp_path: Path) -> None:
+    with opened(sqlite_url) as books:
+        books.reserve_and_dispatch(hold())
+    left = segments(tmp_path / "journal")
+    with Breaking(sqlite_url), opened(sqlite_url):
+        pass
+    assert set(left) <= set(segments(tmp_path / "journal"))
+    with opened(sqlite_url) as books:
+        books.flush()
+    assert [entry.kind for entry in entries(sqlite_url)] == [EntryKind.UNKNOWN]
+    assert segments(tmp_path / "journal") == ()
+
+
+def test_books_that_cannot_be_recovered_do_not_open_and_hold_no_lock(sqlite_url: str, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal = Journal(directory)
+    journal.open()
+    journal.append(Mark.X, b"not of this release")
+    journal.close()
+    for _ in range(2):
+        books = Books(sqlite_url, directory, clock=now_us)
+        with pytest.raises(JournalUnreadable):
+            books.open()
+        books.close()
+    assert list(read(segments(directory))) == [(Mark.X, b"not of this release")]
+
+
+def test_a_disk_without_room_is_said_once_and_until_it_has_room(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    books = small(sqlite_url, tmp_path / "journal", 8)
+    books.open()
+    books.reserve_and_dispatch(hold(0))  # keeps its segment, so that new ones are needed
+
+    def refuse(fd: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "posix_fallocate", refuse)
+        for number in range(1, 200):
+            books.reserve_and_dispatch(hold(number, tags=("x" * 2000,)))
+            books.settle(hold(number), USAGE, 1, EntryKind.ACTUAL)
+            if books.troubles():
+                break
+            books.flush()
+        assert books.troubles() == (f"the journal gets no room in {tmp_path}/journal: No space left on device",)
+        books.flush()
+    books.flush()
+    assert books.troubles() == ()
+    assert caplog.text.count("free the disk") == 1
+    books.release(hold(0))
+    books.close()
+    assert len(entries(sqlite_url)) == number
+
+
+def test_memory_of_accounts_and_prices_is_bounded(
+    sqlite_url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "ACCOUNTS_MAX", 3)
+    monkeypatch.setattr(ledger, "PRICES_MAX", 3)
+    monkeypatch.setattr(billing_books, "PRICES_MAX", 3)
+    with opened(sqlite_url) as books:
+        for number in range(20):
+            held = hold(number, end_user=f"user {number % 7}", price=replace(PRICE, version=f"v{number % 7}"))
+            books.reserve_and_dispatch(held)
+            books.settle(held, USAGE, 1, EntryKind.ACTUAL)
+            books.flush()
+        known = books._flusher._ledger._known
+        assert max(len(known.debits), len(known.prices), len(books._prices)) <= 5
+    assert len(entries(sqlite_url)) == 20
+    assert query(sqlite_url, "SELECT COUNT(*) FROM accounts WHERE side = 'cost'") == [(7,)]
+    assert query(sqlite_url, "SELECT COUNT(*) FROM prices") == [(7,)]

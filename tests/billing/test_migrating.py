@@ -11,6 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from billing import migrating
 from billing.database import UnsupportedDatabase, normalised, open_engine
 from billing.migrating import MigrationFailed, migrate
 from billing.tables import metadata
@@ -80,3 +81,9 @@ def test_databases_are_understood_as_people_have_them(given: str, understood: st
 def test_another_database_is_refused_by_name() -> None:
     with pytest.raises(UnsupportedDatabase, match="mysql"):
         open_engine("mysql://h/db")
+
+
+def test_an_installation_without_its_migrations_says_so(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(migrating, "find_spec", lambda name: None)
+    with pytest.raises(MigrationFailed, match="install turnpike-gateway whole"):
+        migrate(sqlite_url)

@@ -159,6 +159,13 @@ def test_days_cover_a_span_once_and_each_instant_on_its_own_date(zone_name: str,
             assert datetime.fromtimestamp(instant // 1_000_000, zone).date().isoformat() == day.name
 
 
+def test_a_date_that_a_zone_skipped_is_no_day() -> None:
+    zone = ZoneInfo("Pacific/Apia")  # went from the 29th to the 31st, over the date line
+    begin = int(datetime(2011, 12, 29, tzinfo=zone).timestamp()) * 1_000_000
+    found = [day.name for day in days(begin, begin + 2 * DAY_US, zone)]
+    assert found == ["2011-12-29", "2011-12-31"]
+
+
 def test_a_report_over_too_many_days_is_refused() -> None:
     with pytest.raises(SpanTooLong):
         list(days(0, (DAYS_MAX + 2) * DAY_US, ZoneInfo("UTC")))

@@ -3,18 +3,22 @@
 import gc
 import sys
 import tempfile
-import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from billing.books import AttemptRow, Books, EntryKind, Hold, RequestRow
 from billing.migrating import migrate
-from billing.price import Price, Usage, cost_nano_usd, reservation_nano_usd
+from billing.price import Price, Usage
 
 PRICE = Price("openai/gpt-5-mini 2026-11-01", 250_000, 2_000_000, 25_000, 250_000, 2_000_000, 250_000, 2_000_000)
 USAGE = Usage(input_tokens=1200, cached_input_tokens=200, output_tokens=300)
 AT_US = 1_764_000_000_000_000
 FLUSH_EVERY = 6000  # what 0.25 s hold at 24,000 requests a second
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000  # noqa: TID251
 
 
 def hold(number: int) -> Hold:
@@ -69,18 +73,17 @@ def main() -> None:
         url = f"sqlite:///{directory}/books.db"
         migrate(url)
         with (Path(directory) / "log").open("ab", buffering=0) as log:
-            books = Books(Path(directory) / "journal", url, clock=lambda: time.time_ns() // 1000, log=log.write)  # noqa: TID251
+            books = Books(url, Path(directory) / "journal", clock=now_us, sink=log.write)
             measure(books, count)
 
 
 def measure(books: Books, count: int) -> None:
-    flusher = books._flusher
+    flusher, journal = books._flusher, books._journal  # noqa: SLF001
     # The thread's own turns would mix into the figures: this thread takes them.
-    books._journal.open()
-    flusher.opened[1] = 0
-    books._segment = books._journal.number
+    journal.open()
     spent = {"reserve_and_dispatch": 0, "settle": 0, "request": 0, "flusher": 0}
-    gc.freeze()
+    gc.freeze()  # as gateway/app.py does it
+    gc.set_threshold(50_000, 20, 50)
     for start in range(0, count, FLUSH_EVERY):
         holds = [hold(n) for n in range(start, start + FLUSH_EVERY)]
         rows = [row(held) for held in holds]
@@ -96,12 +99,12 @@ def measure(books: Books, count: int) -> None:
         marks.append(time.thread_time_ns())
         flusher.turn()
         marks.append(time.thread_time_ns())
-        for name, (before, after) in zip(spent, zip(marks, marks[1:], strict=False), strict=True):
+        for name, (before, after) in zip(spent, pairwise(marks), strict=True):
             spent[name] += after - before
     done = -(-count // FLUSH_EVERY) * FLUSH_EVERY
     for name, ns in spent.items():
         print(f"{name:22} {ns / done / 1000:6.2f} us per request")
-    books._journal.discard()
+    journal.discard()
 
 
 if __name__ == "__main__":

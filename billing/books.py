@@ -43,7 +43,7 @@ __all__ = [
     "Usage",
 ]
 
-TOKENS_MAX: Final = 10**12  # of one kind in one attempt; what a provider reports beyond is an error of its own
+TOKENS_MAX: Final = 2**40 - 1  # of one kind in one attempt; what a provider reports beyond is a mistake of its own
 COST_NANO_USD_MAX: Final = 10**15  # a million dollars an attempt
 PRICES_MAX: Final = 10_000
 FLUSHER_BUSY_MS: Final = 1000  # short, for the journal needs tending between two tries
@@ -168,7 +168,10 @@ class Books:
         code = int(kind)
         if code == _UNKNOWN:
             cost_nano_usd = held[12]
-        if not 0 <= cost_nano_usd <= COST_NANO_USD_MAX or max(usage) > TOKENS_MAX or min(usage) < 0:
+        fresh, cached, cache_write, output, reasoning, heard, spoken = usage
+        # All seven at once: a negative one makes the union negative, a large one makes it large.
+        union = fresh | cached | cache_write | output | reasoning | heard | spoken
+        if not (0 <= union <= TOKENS_MAX and 0 <= cost_nano_usd <= COST_NANO_USD_MAX):
             usage, cost_nano_usd = _bounded(held, usage, cost_nano_usd)
         self._journal.append_promised(_US, encode((*name, usage, cost_nano_usd, code)))
         self._pending_nano_usd -= held[12]

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 from billing.holds import Posting
 from billing.journal import Journal
 from billing.ledger import Ledger
-from billing.request_log import RequestRow, encode_request
+from billing.request_log import RequestRow, as_line
 
 FLUSH_MS: Final = 250
 RETRY_MS: Final = 500
@@ -84,11 +84,8 @@ class Flusher:
     def turn(self) -> bool:
         """One flush of what was queued when it began. False only when closing while the database is away."""
         if self._recovered is not None:
-            postings, requests, left = self._recovered
-            if not self._deliver(postings, requests, again=True):
+            if not self._recover(*self._recovered):
                 return False
-            for path in left:
-                path.unlink(missing_ok=True)
             self._recovered = None
         self._supply()
         # What comes in meanwhile is the next turn's, so that a turn ends.
@@ -97,6 +94,9 @@ class Flusher:
             batch = _take(self.settled, min(settled, ROWS_MAX))
             rows = _take(self.requests, min(requested, ROWS_MAX))
             settled, requested = settled - len(batch), requested - len(rows)
+            if rows and self._sink is not None:
+                # Told before it is stored: a database that is away must not silence the log as well.
+                self._tell(b"\n".join([*map(as_line, rows), b""]), self._sink)
             if not self._deliver(batch, rows, again=False):
                 self.settled.extendleft(reversed(batch))
                 self.requests.extendleft(reversed(rows))
@@ -105,12 +105,20 @@ class Flusher:
             self._supply()
         return True
 
+    def _recover(self, postings: Sequence[Posting], requests: Sequence[RequestRow], left: tuple[Path, ...]) -> bool:
+        before = self._ledger.posted
+        for at in range(0, max(len(postings), len(requests)), ROWS_MAX):
+            part, rows = postings[at : at + ROWS_MAX], requests[at : at + ROWS_MAX]
+            if not self._deliver(part, rows, again=True):
+                return False
+        for path in left:
+            path.unlink(missing_ok=True)
+        if self._ledger.posted > before:
+            _logger.warning("recovered %d attempts that an earlier boot had not posted", self._ledger.posted - before)
+        return True
+
     def _deliver(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
-        written = [(row, encode_request(row)) for row in requests]
-        if written:
-            # Told before it is stored: a database that is away must not silence the log as well.
-            self._tell(b"\n".join([line for _, line in written]) + b"\n")
-        while not self._try(postings, written, again=again):
+        while not self._try(postings, requests, again=again):
             again = True
             self._supply()
             with self._turn:
@@ -118,9 +126,9 @@ class Flusher:
                     return False
         return True
 
-    def _try(self, postings: Sequence[Posting], written: Sequence[tuple[RequestRow, bytes]], *, again: bool) -> bool:
+    def _try(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
         try:
-            self._ledger.post(postings, written, self._clock(), again=again)
+            self._ledger.post(postings, requests, self._clock(), again=again)
         except Exception as error:
             # Whatever it was: to give a batch up would lose money, to end the thread would lose all that follow.
             self._database_trouble = f"the database takes no rows: {type(error).__name__}; the log says more"
@@ -129,11 +137,9 @@ class Flusher:
         self._database_trouble = ""
         return True
 
-    def _tell(self, lines: bytes) -> None:
-        if self._sink is None:
-            return
+    def _tell(self, lines: bytes, sink: Callable[[bytes], object]) -> None:
         try:
-            self._sink(lines)
+            sink(lines)
         except OSError:
             _logger.exception("the request log takes no lines: free its disk, or repair what reads it")
 

@@ -15,7 +15,7 @@ from billing import queries
 from billing.database import writing
 from billing.holds import EntryKind, Posting, encode
 from billing.price import UNPRICED, Price
-from billing.request_log import RequestRow
+from billing.request_log import RequestRow, pack_request
 
 ACCOUNTS_MAX: Final = 100_000  # remembered; end users may be many
 PRICES_MAX: Final = 10_000
@@ -48,14 +48,10 @@ class Ledger:
         self._writer = writer
         self._known = _Known()
         self._end: tuple[int, bytes] | None = None
+        self.posted = 0
 
-    def post(
-        self, postings: Sequence[Posting], requests: Iterable[tuple[RequestRow, bytes]], now_at_us: int, *, again: bool
-    ) -> int:
-        """All of it or nothing. `again`: an earlier try may have gone through, so look before writing.
-
-        Answers how many postings were new.
-        """
+    def post(self, postings: Sequence[Posting], requests: Iterable[RequestRow], now_at_us: int, *, again: bool) -> None:
+        """All of it or nothing. `again`: an earlier try may have gone through, so look before writing."""
         try:
             with self._engine.begin() as tx:
                 if again:
@@ -63,15 +59,13 @@ class Ledger:
                 end = self._end or queries.chain_end(tx, self._writer)
                 if postings:
                     end = self._write(tx, postings, end, now_at_us)
-                queries.insert_requests(
-                    tx, [(r.request_id, r.at_us, r.key_id, r.team_id, r.status, text.decode()) for r, text in requests]
-                )
+                queries.insert_requests(tx, [(row.request_id, row.at_us, pack_request(row)) for row in requests])
         except BaseException:
             # What was learned may have been rolled back, and whether the chain grew is not known.
             self._known, self._end = _Known(), None
             raise
         self._end = end
-        return len(postings)
+        self.posted += len(postings)
 
     def _write(
         self, tx: Connection, postings: Sequence[Posting], end: tuple[int, bytes], now_at_us: int

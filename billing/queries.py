@@ -182,8 +182,9 @@ def list_teams(tx: Connection, limit: int, after: str | None) -> list[Row]:
     return _after(tx, statement, c.created_at_us, c.id, after)
 
 
-def get_team(tx: Connection, team_id: str) -> Row | None:
-    return _first(tx, select(t.teams).where(t.teams.c.id == team_id, t.teams.c.deleted_at_us.is_(None)))
+def get_team(tx: Connection, team_id: str, *, locked: bool = False) -> Row | None:
+    """Locked, it stays as it is until the transaction ends; in SQLite a writing transaction is alone anyway."""
+    return _first(tx, select(t.teams).where(t.teams.c.id == team_id, t.teams.c.deleted_at_us.is_(None)), locked=locked)
 
 
 def team_names(tx: Connection) -> dict[str, str]:
@@ -195,11 +196,10 @@ def insert_team(tx: Connection, values: Mapping[str, object]) -> None:
     tx.execute(t.teams.insert().values(**values))
 
 
-def update_team(tx: Connection, team_id: str, version: int, values: Mapping[str, object]) -> bool:
-    """False: somebody changed or deleted it since that version was read."""
+def update_team(tx: Connection, team_id: str, values: Mapping[str, object]) -> None:
+    """Of a row that the caller has locked."""
     c = t.teams.c
-    here = update(t.teams).where(c.id == team_id, c.version == version, c.deleted_at_us.is_(None))
-    return tx.execute(here.values(**values, version=version + 1)).rowcount == 1
+    tx.execute(update(t.teams).where(c.id == team_id).values(**values, version=c.version + 1))
 
 
 def team_has_live_keys(tx: Connection, team_id: str) -> bool:
@@ -220,8 +220,8 @@ def live_keys(tx: Connection) -> list[Row]:
     return [*tx.execute(select(t.keys).where(t.keys.c.revoked_at_us.is_(None)))]
 
 
-def get_key(tx: Connection, key_id: str) -> Row | None:
-    return _first(tx, select(t.keys).where(t.keys.c.id == key_id))
+def get_key(tx: Connection, key_id: str, *, locked: bool = False) -> Row | None:
+    return _first(tx, select(t.keys).where(t.keys.c.id == key_id), locked=locked)
 
 
 def digest_taken(tx: Connection, digest: bytes, key_id: str) -> bool:
@@ -235,12 +235,13 @@ def insert_key(tx: Connection, values: Mapping[str, object]) -> None:
     tx.execute(t.keys.insert().values(**values))
 
 
-def update_key(tx: Connection, key_id: str, version: int, values: Mapping[str, object]) -> bool:
-    here = update(t.keys).where(t.keys.c.id == key_id, t.keys.c.version == version)
-    return tx.execute(here.values(**values, version=version + 1)).rowcount == 1
+def update_key(tx: Connection, key_id: str, values: Mapping[str, object]) -> None:
+    """Of a row that the caller has locked."""
+    c = t.keys.c
+    tx.execute(update(t.keys).where(c.id == key_id).values(**values, version=c.version + 1))
 
 
-def list_requests(tx: Connection, limit: int, after: str | None) -> list[str]:
+def list_requests(tx: Connection, limit: int, after: str | None) -> list[bytes]:
     """The documents of the last requests, newest first: their ids are in the order of time."""
     c = t.requests.c
     statement = select(c.document).order_by(c.request_id.desc()).limit(limit)
@@ -249,7 +250,7 @@ def list_requests(tx: Connection, limit: int, after: str | None) -> list[str]:
     return [*tx.execute(statement).scalars()]
 
 
-def get_request(tx: Connection, request_id: str) -> str | None:
+def get_request(tx: Connection, request_id: str) -> bytes | None:
     return tx.execute(select(t.requests.c.document).where(t.requests.c.request_id == request_id)).scalar_one_or_none()
 
 
@@ -344,5 +345,5 @@ def _after(
     return [*tx.execute(statement)]
 
 
-def _first(tx: Connection, statement: Select[Any]) -> Row | None:
-    return tx.execute(statement).first()
+def _first(tx: Connection, statement: Select[Any], *, locked: bool) -> Row | None:
+    return tx.execute(statement.with_for_update() if locked else statement).first()

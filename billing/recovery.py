@@ -8,10 +8,16 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+import msgspec
+
 from billing.holds import EntryKind, Hold, Posting, decode_hold, decode_name, decode_progress, decode_usage
 from billing.journal_records import Mark, Record
 from billing.price import Usage, cost_nano_usd
 from billing.request_log import AttemptRow, RequestRow
+
+
+class JournalUnreadable(Exception):
+    """A whole record that this release does not understand; nothing is dropped, nothing starts."""
 
 
 class State(Enum):
@@ -51,7 +57,13 @@ class _Attempt:
 def outstanding(journal: Iterable[Record]) -> tuple[Posting, ...]:
     attempts: dict[tuple[str, int], _Attempt] = {}
     for record in journal:
-        _apply(attempts, record)
+        try:
+            _apply(attempts, record)
+        except msgspec.DecodeError as error:
+            raise JournalUnreadable(
+                f"the journal holds a record of another release ({error}): start that release once, so that it posts"
+                " what is in there, then this one"
+            ) from error
     return tuple(
         _posting(attempt) for attempt in attempts.values() if attempt.state not in {State.RESERVED, State.RELEASED}
     )

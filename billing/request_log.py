@@ -10,7 +10,9 @@ import msgspec
 from billing.price import Usage
 
 
-class AttemptRow(msgspec.Struct, frozen=True):
+class AttemptRow(msgspec.Struct, frozen=True, array_like=True):
+    """In a line, the list of its values: the names would be half of the line and say nothing new."""
+
     attempt: int
     provider: str
     model: str
@@ -47,9 +49,40 @@ class RequestRow(msgspec.Struct, frozen=True, tag_field="event", tag="request"):
     end_user: str | None = None
 
 
-encode_request: Final = msgspec.json.Encoder().encode
-_decoder: Final = msgspec.json.Decoder(RequestRow)
+as_line: Final = msgspec.json.Encoder().encode
+_pack: Final = msgspec.msgpack.Encoder().encode
+_values: Final = msgspec.structs.astuple
+_Maybe = str | None
+_unpack: Final = msgspec.msgpack.Decoder(
+    tuple[
+        str,
+        int,
+        str,
+        _Maybe,
+        _Maybe,
+        str,
+        _Maybe,
+        _Maybe,
+        str,
+        str,
+        str,
+        bool,
+        int,
+        _Maybe,
+        int,
+        int | None,
+        int,
+        tuple[AttemptRow, ...],
+        tuple[str, ...],
+        _Maybe,
+    ]
+).decode
 
 
-def decode_request(document: str) -> RequestRow:
-    return _decoder.decode(document)
+def pack_request(row: RequestRow) -> bytes:
+    """A row without its names, a third of its line: what the database is given costs by the byte."""
+    return _pack(_values(row))
+
+
+def unpack_request(document: bytes) -> RequestRow:
+    return RequestRow(*_unpack(document))

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
 
 from billing import queries
 from billing.database import open_engine, writing
@@ -17,7 +18,7 @@ from billing.holds import EntryKind
 from billing.keys import Key, digest
 from billing.migrating import MigrationFailed, behind, migrate
 from billing.price import Usage
-from billing.request_log import RequestRow, decode_request
+from billing.request_log import RequestRow, unpack_request
 from billing.usage_span import QUARTER_US, SpanTooLong, cut, days
 
 __all__ = ["MigrationFailed", "SpanTooLong", "Store", "migrate"]
@@ -152,27 +153,28 @@ class Store:
 
     def create_team(self, team_id: str, name: str, organization_id: str | None, created_at_us: int) -> Team:
         team = Team(team_id, name, organization_id, 1, created_at_us)
-        with self._writing.begin() as tx:
-            if team_id in queries.team_names(tx):
-                raise AlreadyExists(f"a team {team_id!r} exists or existed: take another id")
-            queries.insert_team(tx, _team_values(team))
+        try:
+            with self._writing.begin() as tx:
+                queries.insert_team(tx, _team_values(team))
+        except IntegrityError:
+            raise AlreadyExists(f"a team {team_id!r} exists or existed: take another id") from None
         return team
 
     def update_team(self, team_id: str, changes: Mapping[str, object], version: int | None = None) -> Team:
         """With `version`, only if nobody changed it since."""
         _only(changes, _TEAM_CHANGES)
         with self._writing.begin() as tx:
-            team = _team(tx, team_id, version)
-            queries.update_team(tx, team_id, team.version, changes)
+            _team(tx, team_id, version)
+            queries.update_team(tx, team_id, changes)
             return _team(tx, team_id, None)
 
     def delete_team(self, team_id: str, deleted_at_us: int, version: int | None = None) -> None:
         """Takes it out of every list. Its row stays, for the entries that name it."""
         with self._writing.begin() as tx:
-            team = _team(tx, team_id, version)
+            _team(tx, team_id, version)
             if queries.team_has_live_keys(tx, team_id):
                 raise Conflict(f"team {team_id!r} has keys that work: revoke or move them first")
-            queries.update_team(tx, team_id, team.version, {"deleted_at_us": deleted_at_us})
+            queries.update_team(tx, team_id, {"deleted_at_us": deleted_at_us})
 
     def keys(self, limit: int, after: str | None = None, team_id: str | None = None) -> KeyPage:
         with self._reading.begin() as tx:
@@ -192,12 +194,13 @@ class Store:
 
     def create_key(self, key: Key) -> None:
         """Keeps a key; `billing.keys.issue` makes one, and its secret."""
-        with self._writing.begin() as tx:
-            if queries.get_key(tx, key.id):
-                raise AlreadyExists(f"a key {key.id!r} exists: take another id")
-            _demand_new_secret(tx, key.digest, key.id)
-            _demand_team(tx, key.team_id)
-            queries.insert_key(tx, _key_values(key))
+        try:
+            with self._writing.begin() as tx:
+                _demand_new_secret(tx, key.digest, key.id)
+                _demand_team(tx, key.team_id)
+                queries.insert_key(tx, _key_values(key))
+        except IntegrityError:
+            raise AlreadyExists(f"a key {key.id!r} exists, with this or another secret: take another id") from None
 
     def update_key(self, key_id: str, changes: Mapping[str, object], version: int | None = None) -> Key:
         """With `version`, only if nobody changed it since."""
@@ -229,7 +232,7 @@ class Store:
     def requests(self, limit: int, after: str | None = None) -> RequestPage:
         """The last ones, newest first."""
         with self._reading.begin() as tx:
-            found = [decode_request(document) for document in queries.list_requests(tx, limit + 1, after)]
+            found = [unpack_request(document) for document in queries.list_requests(tx, limit + 1, after)]
         data, more = tuple(found[:limit]), len(found) > limit
         return RequestPage(data, more, data[-1].request_id if more else None)
 
@@ -237,7 +240,7 @@ class Store:
         with self._reading.begin() as tx:
             document = queries.get_request(tx, request_id)
             entries = queries.request_entries(tx, request_id) if document is not None else []
-        return RequestInFull(decode_request(document), tuple(map(_entry, entries))) if document is not None else None
+        return RequestInFull(unpack_request(document), tuple(map(_entry, entries))) if document is not None else None
 
     def usage(
         self,
@@ -317,7 +320,7 @@ def _team_values(team: Team) -> dict[str, object]:
 
 
 def _team(tx: Connection, team_id: str, version: int | None) -> Team:
-    row = queries.get_team(tx, team_id)
+    row = queries.get_team(tx, team_id, locked=True)
     if row is None:
         raise NotFound(f"no team {team_id!r}: list them to see which there are")
     team = Team(*row[:5])
@@ -341,7 +344,7 @@ def _demand_version(present: int, expected: int | None) -> None:
 
 
 def _existing_key(tx: Connection, key_id: str, version: int | None) -> Key:
-    row = queries.get_key(tx, key_id)
+    row = queries.get_key(tx, key_id, locked=True)
     if row is None:
         raise NotFound(f"no key {key_id!r}: list them to see which there are")
     key = _key(row)
@@ -357,7 +360,7 @@ def _live_key(tx: Connection, key_id: str, version: int | None) -> Key:
 
 
 def _changed(tx: Connection, key: Key, values: Mapping[str, object]) -> Key:
-    queries.update_key(tx, key.id, key.version, values)
+    queries.update_key(tx, key.id, values)
     return _existing_key(tx, key.id, None)
 
 

@@ -141,10 +141,7 @@ requests = Table(
     metadata,
     Column("request_id", Text, primary_key=True),
     Column("at_us", BigInteger, nullable=False),
-    Column("key_id", Text),
-    Column("team_id", Text),
-    Column("status", Integer, nullable=False),
-    Column("document", Text, nullable=False),  # the log line, byte for byte
+    Column("document", LargeBinary, nullable=False),  # `billing.request_log.pack_request`
     sqlite_with_rowid=False,
 )
 

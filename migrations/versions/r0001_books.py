@@ -157,10 +157,7 @@ def _reports() -> None:
         "requests",
         sa.Column("request_id", sa.Text, nullable=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
-        sa.Column("key_id", sa.Text),
-        sa.Column("team_id", sa.Text),
-        sa.Column("status", sa.Integer, nullable=False),
-        sa.Column("document", sa.Text, nullable=False),
+        sa.Column("document", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("request_id", name="pk_requests"),
         sqlite_with_rowid=False,
     )

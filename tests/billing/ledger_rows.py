@@ -45,7 +45,7 @@ def chain_is_whole(url: str) -> bool:
         if bytes(prev_hash) != before or len(rows) != count or rows_hash(before, rows) != bytes(stored):
             return False
         before = bytes(stored)
-    return sum(count for _, count, _, _ in batches) == len(entries(url))
+    return sum(int(batch[1]) for batch in batches) == len(entries(url))
 
 
 def usage_of(url: str, *columns: str) -> dict[tuple[str | None, ...], UsageLine]:

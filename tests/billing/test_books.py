@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import threading
+import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from billing import books as billing_books
+from billing import ledger
 from billing.books import (
     COST_NANO_USD_MAX,
     TOKENS_MAX,
@@ -21,14 +27,18 @@ from billing.books import (
     Usage,
 )
 from billing.database import open_engine
-from billing.journal import RECORD_BYTES_MAX, segments
+from billing.journal import RECORD_BYTES_MAX, Journal, read, segments
+from billing.journal_records import Mark
+from billing.migrating import migrate
 from billing.price import UNPRICED
+from billing.recovery import JournalUnreadable
 from tests.billing.conftest import now_us
 from tests.billing.ledger_rows import chain_is_whole, entries, page_of, query, usage_of
 from tests.billing.makers import PRICE, USAGE, hold, row
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Self
 
     from tests.billing.conftest import Opened
 
@@ -65,7 +75,11 @@ def test_a_price_that_was_pinned_can_be_read_back(url: str, opened: Opened) -> N
     documents = [json.loads(document) for (document,) in query(url, "SELECT document FROM prices ORDER BY id")]
     assert [document["version"] for document in documents] == [PRICE.version, "unpriced"]
     assert documents[0]["cached_input_pico_usd"] == PRICE.cached_input_pico_usd
-    assert [side for (side,) in query(url, "SELECT side FROM accounts ORDER BY side")] == ["cost", "payable", "suspense"]
+    assert [side for (side,) in query(url, "SELECT side FROM accounts ORDER BY side")] == [
+        "cost",
+        "payable",
+        "suspense",
+    ]
 
 
 def test_an_unknown_outcome_charges_its_whole_hold(url: str, opened: Opened) -> None:
@@ -135,11 +149,11 @@ def test_a_request_tried_twice_counts_once(url: str, opened: Opened) -> None:
             books.settle(hold(attempt=attempt), USAGE, 5, EntryKind.ESTIMATED)
             books.flush()
         # The first was released: the second stands for the request. Both in one batch, too.
-        for number, attempt in ((2, 2), (3, 1), (3, 2), (3, 3)):
+        for number, attempt in ((2, 2), (4, 1), (3, 1), (3, 2), (3, 3)):
             books.reserve_and_dispatch(hold(number, attempt))
             books.settle(hold(number, attempt), USAGE, 5, EntryKind.ACTUAL)
-    assert [entry.requests for entry in entries(url)] == [1, 0, 1, 1, 0, 0]
-    assert usage_of(url)[()].requests == 3
+    assert [entry.requests for entry in entries(url)] == [1, 0, 1, 1, 1, 0, 0]
+    assert usage_of(url)[()].requests == 4
 
 
 def test_a_saving_is_a_memo_and_no_spend(url: str, opened: Opened) -> None:
@@ -150,7 +164,7 @@ def test_a_saving_is_a_memo_and_no_spend(url: str, opened: Opened) -> None:
     assert [side for (side,) in query(url, "SELECT side FROM accounts ORDER BY side")] == ["cost", "memo"]
 
 
-def test_requests_are_told_line_by_line_and_kept_as_told(url: str, opened: Opened) -> None:
+def test_requests_are_told_line_by_line_and_kept(url: str, opened: Opened) -> None:
     told: list[bytes] = []
     with opened(url, sink=told.append) as books:
         for number in (1, 2):
@@ -158,7 +172,7 @@ def test_requests_are_told_line_by_line_and_kept_as_told(url: str, opened: Opene
     lines = b"".join(told).decode().splitlines()
     assert [json.loads(line)["request_id"] for line in lines] == [hold(1).request_id, hold(2).request_id]
     assert json.loads(lines[0])["event"] == "request"
-    assert [document for (document,) in query(url, "SELECT document FROM requests ORDER BY request_id")] == lines
+    assert page_of(url, hold(2).request_id).row == row(hold(2))
 
 
 def test_a_log_that_is_full_keeps_no_row_from_the_ledger(
@@ -187,8 +201,6 @@ def test_an_entry_is_never_changed(url: str, opened: Opened, statement: str) -> 
 
 
 def test_a_ledger_cannot_be_emptied_at_a_stroke(empty_postgres_url: str) -> None:
-    from billing.store import migrate
-
     migrate(empty_postgres_url)
     engine = open_engine(empty_postgres_url)
     with pytest.raises(DBAPIError, match="append-only"), engine.begin() as tx:
@@ -212,9 +224,11 @@ class Breaking:
     def __init__(self, url: str) -> None:
         self.engine = open_engine(url)
 
-    def __enter__(self) -> Breaking:
+    def __enter__(self) -> Self:
         with self.engine.begin() as tx:
-            tx.exec_driver_sql("CREATE TRIGGER broken BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'broken'); END")
+            tx.exec_driver_sql(
+                "CREATE TRIGGER broken BEFORE INSERT ON entries BEGIN SELECT RAISE(ABORT, 'broken'); END"
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -369,7 +383,12 @@ def test_a_writer_has_a_number_that_fits_into_an_id(sqlite_url: str, tmp_path: P
 
 def test_flushing_from_many_threads_while_the_loop_works_loses_nothing(sqlite_url: str, opened: Opened) -> None:
     with opened(sqlite_url) as books:
-        threads = [threading.Thread(target=lambda: [books.flush() for _ in range(5)]) for _ in range(4)]
+
+        def flush_often() -> None:
+            for _ in range(5):
+                books.flush()
+
+        threads = [threading.Thread(target=flush_often) for _ in range(4)]
         for thread in threads:
             thread.start()
         for number in range(2000):
@@ -382,8 +401,6 @@ def test_flushing_from_many_threads_while_the_loop_works_loses_nothing(sqlite_ur
 
 
 def test_the_flusher_flushes_by_itself(sqlite_url: str, opened: Opened) -> None:
-    import time
-
     with opened(sqlite_url) as books:
         books.reserve_and_dispatch(hold())
         books.settle(hold(), USAGE, 1, EntryKind.ACTUAL)
@@ -393,11 +410,83 @@ def test_the_flusher_flushes_by_itself(sqlite_url: str, opened: Opened) -> None:
         assert len(entries(sqlite_url)) == 1
 
 
-def test_logs_say_nothing_when_all_is_well(
-    sqlite_url: str, opened: Opened, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_logs_say_nothing_when_all_is_well(sqlite_url: str, opened: Opened, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO), opened(sqlite_url) as books:
         books.reserve_and_dispatch(hold())
         books.settle(hold(), USAGE, 1, EntryKind.ACTUAL)
         books.request(row(hold()))
     assert caplog.text == ""
+
+
+def test_what_recovery_cannot_finish_waits_for_the_next_start(sqlite_url: str, opened: Opened, tmp_path: Path) -> None:
+    with opened(sqlite_url) as books:
+        books.reserve_and_dispatch(hold())
+    left = segments(tmp_path / "journal")
+    with Breaking(sqlite_url), opened(sqlite_url):
+        pass
+    assert set(left) <= set(segments(tmp_path / "journal"))
+    with opened(sqlite_url) as books:
+        books.flush()
+    assert [entry.kind for entry in entries(sqlite_url)] == [EntryKind.UNKNOWN]
+    assert segments(tmp_path / "journal") == ()
+
+
+def test_books_that_cannot_be_recovered_do_not_open_and_hold_no_lock(sqlite_url: str, tmp_path: Path) -> None:
+    directory = tmp_path / "journal"
+    journal = Journal(directory)
+    journal.open()
+    journal.append(Mark.X, b"not of this release")
+    journal.close()
+    for _ in range(2):
+        books = Books(sqlite_url, directory, clock=now_us)
+        with pytest.raises(JournalUnreadable):
+            books.open()
+        books.close()
+    assert list(read(segments(directory))) == [(Mark.X, b"not of this release")]
+
+
+def test_a_disk_without_room_is_said_once_and_until_it_has_room(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    books = small(sqlite_url, tmp_path / "journal", 8)
+    books.open()
+    books.reserve_and_dispatch(hold(0))  # keeps its segment, so that new ones are needed
+
+    def refuse(fd: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "posix_fallocate", refuse)
+        for number in range(1, 200):
+            books.reserve_and_dispatch(hold(number, tags=("x" * 2000,)))
+            books.settle(hold(number), USAGE, 1, EntryKind.ACTUAL)
+            if books.troubles():
+                break
+            books.flush()
+        assert books.troubles() == (f"the journal gets no room in {tmp_path}/journal: No space left on device",)
+        books.flush()
+    books.flush()
+    assert books.troubles() == ()
+    assert caplog.text.count("free the disk") == 1
+    books.release(hold(0))
+    books.close()
+    assert len(entries(sqlite_url)) == number
+
+
+def test_memory_of_accounts_and_prices_is_bounded(
+    sqlite_url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "ACCOUNTS_MAX", 3)
+    monkeypatch.setattr(ledger, "PRICES_MAX", 3)
+    monkeypatch.setattr(billing_books, "PRICES_MAX", 3)
+    with opened(sqlite_url) as books:
+        for number in range(20):
+            held = hold(number, end_user=f"user {number % 7}", price=replace(PRICE, version=f"v{number % 7}"))
+            books.reserve_and_dispatch(held)
+            books.settle(held, USAGE, 1, EntryKind.ACTUAL)
+            books.flush()
+        known = books._flusher._ledger._known
+        assert max(len(known.debits), len(known.prices), len(books._prices)) <= 5
+    assert len(entries(sqlite_url)) == 20
+    assert query(sqlite_url, "SELECT COUNT(*) FROM accounts WHERE side = 'cost'") == [(7,)]
+    assert query(sqlite_url, "SELECT COUNT(*) FROM prices") == [(7,)]

@@ -256,3 +256,19 @@ def test_a_segment_under_another_number_is_not_read(tmp_path: Path) -> None:
     assert len(list(records(image, 1))) == 1
     assert list(records(image, 2)) == []
     journal.close()
+
+
+def test_a_torn_record_ends_what_is_read_and_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = opened(tmp_path)
+    journal.append(Mark.R, b"whole")
+    journal.append(Mark.R, b"torn")
+    path = segments(tmp_path)[0]
+    assert len(list(read([path]))) == 2
+    assert caplog.text == ""
+    at = path.read_bytes().index(b"torn")
+    with path.open("r+b") as file:
+        file.seek(at)
+        file.write(b"T")
+    assert list(read([path])) == [(Mark.R, b"whole")]
+    assert f"at byte {at - FRAME.size} is not whole" in caplog.text
+    journal.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from tests.billing.conftest import now_us
 from tests.billing.ledger_rows import chain_is_whole, entries, usage_of
 
 ROOT = Path(__file__).parents[2]
-KILLS = 4
+KILLS = 3
 IN_FLIGHT_MAX = 21
 
 
@@ -21,7 +22,7 @@ def killed(url: str, journal: Path, first: int, lines_min: int) -> list[list[str
     """Runs a worker, kills it once it has said enough, and answers what it had said in whole lines."""
     command = [sys.executable, "-m", "tests.billing.killed_worker", url, str(journal), str(first)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as worker:
-        assert worker.stdout is not None
+        assert isinstance(worker.stdout, io.BufferedReader)
         said = b""
         deadline = time.monotonic() + 60
         while said.count(b"\n") < lines_min and time.monotonic() < deadline:

@@ -28,7 +28,9 @@ def test_people_write_dollars_as_they_like(text: str, nano_usd: int) -> None:
     assert parse_usd(text) == nano_usd
 
 
-@pytest.mark.parametrize("text", ["", "1e3", " 1", "1.0000000001", "1.", ".5", "+1", "1,5", "NaN", "٣", "99999999999", "9999999999"])
+@pytest.mark.parametrize(
+    "text", ["", "1e3", " 1", "1.0000000001", "1.", ".5", "+1", "1,5", "NaN", "٣", "99999999999", "9999999999"]
+)
 def test_what_is_no_exact_amount_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="USD"):
         parse_usd(text)
@@ -46,7 +48,9 @@ def test_every_whole_pico_price_can_be_written(pico_usd: int) -> None:
     assert pico_usd_per_token(Decimal(pico_usd).scaleb(-6)) == pico_usd
 
 
-@pytest.mark.parametrize("text", ["0.0000001", "-1", "NaN", "Infinity", "1e999999", "1.00000000000000000000000000000001"])
+@pytest.mark.parametrize(
+    "text", ["0.0000001", "-1", "NaN", "Infinity", "1e999999", "1.00000000000000000000000000000001"]
+)
 def test_a_price_that_would_be_rounded_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="USD"):
         pico_usd_per_token(Decimal(text))

@@ -14,7 +14,7 @@ from billing.books import EntryKind, Hold
 from billing.holds import Posting, decode_hold, encode, encode_hold, encode_price
 from billing.journal_records import END, FRAME, MAGIC, Mark, Record, records, seeds
 from billing.price import Price, Usage, cost_nano_usd
-from billing.recovery import NEXT, State, outstanding, told_by_recovery
+from billing.recovery import NEXT, JournalUnreadable, State, outstanding, told_by_recovery
 from tests.billing.makers import PRICE, USAGE, hold, prices
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ ESTIMATED = Posting(hold(), SO_FAR, cost_nano_usd(SO_FAR, PRICE), EntryKind.ESTI
         ([RESERVED, usage(hold())], []),
         ([usage(hold())], []),
         ([progress(hold()), named(Mark.X, hold()), named(Mark.D, hold())], []),
-        ([DISPATCHED, of_hold(Mark.R | Mark.D, hold(attempt=2)), usage(hold())], [EXACT, UNKNOWN._replace(hold=hold(attempt=2))]),
+        (
+            [DISPATCHED, of_hold(Mark.R | Mark.D, hold(attempt=2)), usage(hold())],
+            [EXACT, UNKNOWN._replace(hold=hold(attempt=2))],
+        ),
     ],
 )
 def test_a_journal_says_what_must_be_posted(journal: list[Record], expected: list[Posting]) -> None:
@@ -78,6 +81,11 @@ def test_an_estimate_is_at_most_its_hold() -> None:
     (posting,) = outstanding([DISPATCHED, progress(hold(), far)])
     assert posting.amount_nano_usd == hold().amount_nano_usd
     assert posting.kind == EntryKind.ESTIMATED
+
+
+def test_a_record_of_another_release_stops_the_start_rather_than_being_dropped() -> None:
+    with pytest.raises(JournalUnreadable, match="start that release once"):
+        outstanding([DISPATCHED, Record(Mark.U | Mark.S, encode((*hold().request_id, 1)))])
 
 
 def test_no_transition_leads_out_of_an_end() -> None:

@@ -1,0 +1,225 @@
+"""Teams and keys: made, changed, rotated, revoked; stale writes refused; every list in pages."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from billing.keys import Key, KeyRing, digest, issue, mint
+from billing.store import AlreadyExists, Conflict, Invalid, NotFound, Stale, Store
+from tests.billing.ledger_rows import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NOW_US = 1_764_000_000_000_000
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    with closing(Store(url)) as opened:
+        yield opened
+
+
+def entropy(seed: int) -> bytes:
+    return bytes([seed]) * 32
+
+
+def key(number: int = 1, **other: object) -> Key:
+    made, _ = issue(f"key {number}", NOW_US + number, lambda size: bytes([number]) * size)
+    return replace(made, **({"id": f"key_{number}"} | other))  # type: ignore[arg-type]
+
+
+def test_a_team_is_made_found_changed_and_taken_away(store: Store) -> None:
+    made = store.create_team("team_1", "one", None, NOW_US)
+    assert store.team("team_1") == made
+    changed = store.update_team("team_1", {"name": "eins", "organization_id": "org_1"})
+    assert (changed.name, changed.organization_id, changed.version) == ("eins", "org_1", 2)
+    store.delete_team("team_1", NOW_US)
+    assert store.team("team_1") is None
+    assert store.teams(10).data == ()
+    assert store.team_names() == {"team_1": "eins"}, "reports still name it"
+
+
+def test_a_team_with_keys_that_work_stays(store: Store) -> None:
+    store.create_team("team_1", "one", None, NOW_US)
+    store.create_key(key(team_id="team_1"))
+    with pytest.raises(Conflict, match="revoke"):
+        store.delete_team("team_1", NOW_US)
+    store.revoke_key("key_1", NOW_US)
+    store.delete_team("team_1", NOW_US)
+
+
+def test_an_id_is_given_once(store: Store) -> None:
+    store.create_team("team_1", "one", None, NOW_US)
+    with pytest.raises(AlreadyExists):
+        store.create_team("team_1", "two", None, NOW_US)
+    store.delete_team("team_1", NOW_US)
+    with pytest.raises(AlreadyExists):
+        store.create_team("team_1", "three", None, NOW_US)
+    store.create_key(key())
+    with pytest.raises(AlreadyExists):
+        store.create_key(key(2, id="key_1"))
+
+
+def test_a_secret_belongs_to_one_key(store: Store) -> None:
+    store.create_key(key())
+    with pytest.raises(AlreadyExists, match="secret"):
+        store.create_key(key(2, digest=key().digest))
+    store.rotate_key("key_1", mint("new", entropy(9)), NOW_US + 10)
+    with pytest.raises(AlreadyExists, match="secret"):
+        store.create_key(key(2, digest=key().digest))
+
+
+@pytest.mark.parametrize("version", [2, 0])
+def test_a_stale_change_is_refused(store: Store, version: int) -> None:
+    store.create_team("team_1", "one", None, NOW_US)
+    store.create_key(key())
+    with pytest.raises(Stale):
+        store.update_team("team_1", {"name": "x"}, version)
+    with pytest.raises(Stale):
+        store.delete_team("team_1", NOW_US, version)
+    with pytest.raises(Stale):
+        store.update_key("key_1", {"name": "x"}, version)
+    with pytest.raises(Stale):
+        store.revoke_key("key_1", NOW_US, version)
+    with pytest.raises(Stale):
+        store.rotate_key("key_1", mint("new", entropy(9)), NOW_US, version)
+    assert store.update_team("team_1", {"name": "x"}, 1).version == 2
+    assert store.update_key("key_1", {"name": "x"}, 1).version == 2
+
+
+def test_what_does_not_exist_is_said_so(store: Store) -> None:
+    assert (store.team("x"), store.key("x"), store.request("x")) == (None, None, None)
+    with pytest.raises(NotFound):
+        store.update_team("x", {})
+    with pytest.raises(NotFound):
+        store.delete_team("x", NOW_US)
+    with pytest.raises(NotFound):
+        store.update_key("x", {})
+    with pytest.raises(NotFound):
+        store.revoke_key("x", NOW_US)
+    with pytest.raises(NotFound):
+        store.rotate_key("x", mint("new", entropy(9)), NOW_US)
+    with pytest.raises(NotFound):
+        store.create_key(key(team_id="x"))
+    store.create_key(key())
+    with pytest.raises(NotFound):
+        store.update_key("key_1", {"team_id": "x"})
+
+
+def test_an_unknown_field_is_refused_by_name(store: Store) -> None:
+    store.create_team("team_1", "one", None, NOW_US)
+    store.create_key(key())
+    with pytest.raises(Invalid, match="budget"):
+        store.update_team("team_1", {"budget": 1})
+    with pytest.raises(Invalid, match="digest"):
+        store.update_key("key_1", {"digest": b""})
+    with pytest.raises(Invalid, match="colour"):
+        store.usage(("colour",), None, None)
+    with pytest.raises(Invalid, match="name"):
+        store.usage((), None, None, filters={"name": "x"})
+
+
+def test_a_key_comes_back_as_it_was_kept(store: Store) -> None:
+    store.create_team("team_1", "one", None, NOW_US)
+    kept = key(
+        team_id="team_1",
+        user_id="user_1",
+        organization_id="org_1",
+        models_allowed=("openai/*", "x"),
+        scopes=("usage",),
+        limits={"requests_per_minute": 60},
+        expires_at_us=NOW_US + 1,
+    )
+    store.create_key(kept)
+    assert store.key("key_1") == kept
+    assert store.all_keys() == (kept,)
+    changed = store.update_key("key_1", {"models_allowed": (), "limits": {}, "team_id": None, "expires_at_us": None})
+    assert changed == replace(kept, models_allowed=(), limits={}, team_id=None, expires_at_us=None, version=2)
+
+
+def test_a_revoked_key_stays_revoked(store: Store) -> None:
+    store.create_key(key())
+    revoked = store.revoke_key("key_1", NOW_US)
+    assert revoked.revoked_at_us == NOW_US
+    assert store.revoke_key("key_1", NOW_US + 5) == revoked
+    assert store.all_keys() == ()
+    assert store.keys(10).data == (revoked,)
+    with pytest.raises(Conflict):
+        store.update_key("key_1", {"name": "x"})
+    with pytest.raises(Conflict):
+        store.rotate_key("key_1", mint("new", entropy(9)), NOW_US)
+
+
+def test_a_rotated_key_has_two_secrets_for_a_while(store: Store) -> None:
+    store.create_key(key())
+    secret = mint("new", entropy(9))
+    rotated = store.rotate_key("key_1", secret, NOW_US + 10)
+    assert rotated.prefix == "tp-new"
+    ring = KeyRing(store.all_keys())
+    assert ring.find(digest(secret.encode()), NOW_US + 10) is not None
+    assert ring.find(key().digest, NOW_US + 9) is not None
+    assert ring.find(key().digest, NOW_US + 10) is None
+
+
+def test_the_secret_itself_is_nowhere(sqlite_url: str) -> None:
+    made, secret = issue("one", NOW_US, lambda size: bytes(range(size)))
+    with closing(Store(sqlite_url)) as store:
+        store.create_key(made)
+    with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as database:
+        dump = "\n".join(database.iterdump())
+    database.close()
+    assert made.digest.hex().upper() in dump.upper()
+    assert secret not in dump
+    assert secret.rpartition("-")[2] not in dump
+
+
+def test_lists_come_in_pages(store: Store) -> None:
+    for number in range(1, 6):
+        store.create_team(f"team_{number}", "same", None, NOW_US)
+        store.create_key(key(number, team_id="team_1" if number % 2 else None))
+    first = store.teams(2)
+    assert ([team.id for team in first.data], first.has_more, first.next) == (["team_1", "team_2"], True, "team_2")
+    second = store.teams(2, first.next)
+    last = store.teams(2, second.next)
+    assert ([team.id for team in last.data], last.has_more, last.next) == (["team_5"], False, None)
+    assert store.teams(5).has_more is False
+    assert [one.id for one in store.keys(2, "key_1").data] == ["key_2", "key_3"]
+    assert [one.id for one in store.keys(9, "key_1", "team_1").data] == ["key_3", "key_5"]
+    assert store.keys(2, "gone").data == ()
+
+
+def test_of_two_writers_at_once_one_is_stale(store: Store) -> None:
+    store.create_team("team_1", "one", None, NOW_US)
+    outcomes: list[str] = []
+
+    def change(name: str) -> None:
+        try:
+            store.update_team("team_1", {"name": name}, 1)
+            outcomes.append(name)
+        except Stale:
+            outcomes.append("stale")
+
+    threads = [threading.Thread(target=change, args=(f"n{n}",)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = store.team("team_1")
+    assert outcomes.count("stale") == 5
+    assert found is not None
+    assert found.name in outcomes
+
+
+def test_a_store_says_what_its_database_lacks(empty_postgres_url: str) -> None:
+    with closing(Store(empty_postgres_url)) as store:
+        assert store.behind() == ("0001",)
+        assert store.migrate() == ("0001",)
+        assert store.behind() == ()
+        assert query(empty_postgres_url, "SELECT version_num FROM alembic_version") == [("0001",)]

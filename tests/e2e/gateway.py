@@ -85,7 +85,7 @@ def eventually(probe: Callable[[], T], what: str, *, within_s: float = SETTLED_S
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {
         name: value
-        for name, value in os.environ.items()
+        for name, value in os.environ.items()  # noqa: TID251 - a child process inherits an environment
         if not name.startswith(FOREIGN) and name.lower() not in PROXIES
     }
     return {**kept, "PYTHONUNBUFFERED": "1", **extra}

@@ -32,8 +32,8 @@ def behaviours(chance: random.Random) -> Behaviour:
     return reply(Says(tokens=tokens), chance.choice(WIRES))
 
 
-def total(rows: list[dict[str, object]]) -> str:
-    return usd_text(int(sum((Decimal(str(row["cost_usd"])) for row in rows), Decimal()).scaleb(9)))
+def total(rows: list[dict[str, object]], column: str = "cost_usd") -> str:
+    return usd_text(int(sum((Decimal(str(row[column])) for row in rows), Decimal()).scaleb(9)))
 
 
 def test_the_usage_report_equals_the_bills(directory: Path) -> None:
@@ -58,6 +58,19 @@ def test_the_usage_report_equals_the_bills(directory: Path) -> None:
             by_provider = {row["provider"]: row["cost_usd"] for row in gateway.usage("provider")}
             assert by_provider["one"] == usd_text(one.bill_nano_usd())
             assert by_provider["two"] == usd_text(two.bill_nano_usd())
+
+
+def test_what_nobody_can_know_stands_apart(gateway: Gateway, key: Key, one: Provider, pair: str) -> None:
+    """A provider that takes a request and hangs up may send a bill: its hold is charged, and counted as estimated."""
+    one.always(pair, hang_up())
+    answer = gateway.ask(key, chat(pair, max_tokens=100))
+    assert answer.status_code == 200
+    eventually(lambda: len(gateway.usage_of(key, "provider")) == 2, "both attempts are posted")
+    [by_one, by_two] = sorted(gateway.usage_of(key, "provider"), key=lambda row: str(row["provider"]))
+    assert one.bill_nano_usd(pair) == 0
+    assert by_one["cost_usd"] == by_one["estimated_usd"] != "0.000000000"
+    assert by_two["estimated_usd"] == "0.000000000"
+    assert answer.headers["x-turnpike-cost-usd"] == total([by_one, by_two])
 
 
 def ask_in_parallel(gateway: Gateway, keys: list[Key]) -> list[int]:

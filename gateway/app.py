@@ -36,7 +36,7 @@ from gateway.wire.clock import Sweep
 from gateway.wire.server import Limits
 from gateway.wire.tunnel import proxy_for, tunnelled_connect
 from gateway.wire.upstream import Origin, Pool, plain_connect
-from local_backend.install import executable
+from local_backend.install import detect_device, executable, installed_device
 from local_backend.supervisor import LocalModel, Supervisor
 from routing.credentials import KeySet
 from routing.deployments import Deployment
@@ -214,7 +214,8 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
 def _supervisor(settings: Settings, environ: Mapping[str, str]) -> Supervisor:
     directory = settings.state.directory
     found = shutil.which("vllm")
-    command = settings.local.command or executable(directory) or ((found, "serve") if found else ("vllm", "serve"))
+    installed = None if settings.local.command else executable(directory)
+    command = settings.local.command or installed or ((found, "serve") if found else ("vllm", "serve"))
     models = [
         LocalModel(name, row.model, row.replicas, row.args, row.start) for name, row in settings.local.models.items()
     ]
@@ -222,7 +223,7 @@ def _supervisor(settings: Settings, environ: Mapping[str, str]) -> Supervisor:
         models,
         tuple(command),
         directory,
-        device="cuda" if shutil.which("nvidia-smi") else "cpu",
+        device=(installed_device(directory) if installed else None) or detect_device(),
         environ=environ,
         clock=now_us,
         draw=random.random,  # noqa: TID251  # the one source of chance

@@ -45,8 +45,10 @@ from routing.health import Health
 
 if TYPE_CHECKING:
     from billing.price import Price
-    from gateway.wire.asgi import Application
+    from gateway.wire.asgi import Application, Message, Receive, Send
 
+# The first answers come before the pages.
+ADMIN_BUILT_AFTER_S: Final = 1.0
 CHAT_PATH: Final = "/chat/completions"
 VERSION: Final = "0.1.0"
 _ECHO_ROW: Final = ProviderDefaults(name=DEMO, base_url="", key_env=None)
@@ -71,8 +73,7 @@ class App:
     door: FrontDoor
     store: Store
     supervisor: Supervisor
-    admin_key_digest: bytes
-    admin: "Application | None" = None
+    admin: "_Admin"
 
     def open(self) -> None:
         """Recovers what an earlier boot left, and starts the background work."""
@@ -83,6 +84,7 @@ class App:
         gc.freeze()
         # Requests leave no cycles; rows waiting for the flusher are many, and no garbage.
         gc.set_threshold(200_000, 20, 50)
+        self.services.loop.call_later(ADMIN_BUILT_AFTER_S, self.admin.begin)
 
     async def close(self) -> None:
         """Settles and stops everything; the journal is closed last."""
@@ -170,8 +172,8 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         version=VERSION,
     )
     token = settings.metrics.token
-    app = App(settings, services, None, store, supervisor, digest)  # type: ignore[arg-type]  # the door is hung below
-    app.door = FrontDoor(
+    admin = _Admin(rooms)
+    door = FrontDoor(
         services,
         Limits(
             settings.server.request_body_bytes_max,
@@ -181,20 +183,34 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
             settings.server.client_stall_s,
         ),
         missing=missing,
-        admin=partial(_admin, app, rooms),
+        admin=admin,
         metrics_token_digest=hashlib.sha256(token.get_secret_value().encode()).digest() if token else None,
         token_digest=lambda text: hashlib.sha256(text).digest(),
     )
-    return app
+    return App(settings, services, door, store, supervisor, admin)
 
 
-def _admin(app: App, rooms: AdminRooms) -> "Application":
-    """The admin application, imported and built when first asked for: the data plane starts without it."""
-    if app.admin is None:
-        from gateway.admin.app import build_admin  # noqa: PLC0415
+class _Admin:
+    """The admin application, imported and built on a thread of its own: neither a start nor an answer waits for it."""
 
-        app.admin = build_admin(rooms)
-    return app.admin
+    def __init__(self, rooms: AdminRooms) -> None:
+        self._rooms = rooms
+        self._built: asyncio.Future[Application] | None = None
+
+    def begin(self) -> "asyncio.Future[Application]":
+        """Builds it, once."""
+        if self._built is None:
+            self._built = asyncio.get_running_loop().run_in_executor(None, self._build)
+        return self._built
+
+    def _build(self) -> "Application":
+        from gateway.admin.app import build_admin  # noqa: PLC0415  # half a second that the data plane does not pay
+
+        return build_admin(self._rooms)
+
+    async def __call__(self, scope: "Message", receive: "Receive", send: "Send") -> None:
+        application = await self.begin()
+        await application(scope, receive, send)
 
 
 def _connections(origin: Origin, connect_s: float, *, loop: asyncio.AbstractEventLoop, environ: Mapping[str, str]) -> Pool:

@@ -39,7 +39,7 @@ class FrontDoor:
         limits: Limits,
         *,
         missing: Readiness,
-        admin: Callable[[], Application],
+        admin: Application,
         metrics_token_digest: bytes | None,
         token_digest: Callable[[bytes], bytes],
     ) -> None:
@@ -84,7 +84,7 @@ class FrontDoor:
     def _asgi(self, connection: ServerConnection, head: RequestHead, body: bytes) -> Work:
         request_id = self._s.mint_id()
         return AsgiCall(
-            self._admin(), connection, head, body,
+            self._admin, connection, head, body,
             request_id=request_id, status_line=status_line,
             on_failure=lambda error: self._s.metrics.surprise(request_id, error),
         )  # fmt: skip

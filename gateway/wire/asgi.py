@@ -12,7 +12,9 @@ from gateway.wire.http1 import RequestHead
 from gateway.wire.server import ServerConnection
 
 Message = MutableMapping[str, Any]
-Application = Callable[[Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Application = Callable[[Message, Receive, Send], Awaitable[None]]
 
 # The connection speaks for itself about these.
 _OWN_LINES: Final = frozenset({b"connection", b"transfer-encoding", b"keep-alive", b"date"})

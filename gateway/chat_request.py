@@ -76,15 +76,20 @@ class ChatAsk:
 
 def parse_chat(body: bytes) -> ChatAsk:
     """Bytes to a request. Raises `BadRequest`."""
-    fields = parse_object(body)
+    fields = _parse_object(body)
+    shallow = True
     for name, value in fields.items():
+        kind = value.__class__
         types = _TYPES.get(name)
-        if types is not None and value.__class__ not in types:
+        if types is not None and kind not in types:
             raise BadRequest(f"`{name}` must be {_EXPECTED[name][1]}", param=name, code="invalid_type")
+        if (kind is dict or kind is list) and name != "messages":
+            shallow = False
     model = fields.get("model")
     if not model:
         raise BadRequest("`model` is required: name one of GET /v1/models", param="model", code="missing_required_parameter")
-    _check_messages(fields.get("messages"))
+    if not (_check_messages(fields.get("messages")) and shallow):
+        _check_depth(body, fields)
     options = fields.get("stream_options")
     if options and options.get("include_usage").__class__ not in _TYPES["stream"]:
         name = "stream_options.include_usage"
@@ -103,18 +108,20 @@ def parse_chat(body: bytes) -> ChatAsk:
     )
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Bytes to a JSON object of bounded depth. Raises `BadRequest`."""
+def _parse_object(body: bytes) -> dict[str, Any]:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(_why_unreadable(body, error), code="invalid_json") from error
-    if not isinstance(fields, dict):
+    if fields.__class__ is not dict:
         raise BadRequest("the body must be a JSON object", code="invalid_json")
-    # A body with few brackets cannot nest deep; one so long is walked at once rather than counted first.
+    return fields  # type: ignore[no-any-return]  # a dict: the line above has looked
+
+
+def _check_depth(body: bytes, fields: dict[str, Any]) -> None:
+    """A body with few brackets cannot nest deep; one that is long is walked at once rather than counted first."""
     if (len(body) > COUNTED_BYTES_MAX or body.count(b"[") + body.count(b"{") > DEPTH_MAX) and deeper_than(fields, DEPTH_MAX):
         raise BadRequest(f"the body is nested deeper than {DEPTH_MAX}", code="invalid_json")
-    return fields
 
 
 def _why_unreadable(body: bytes, error: orjson.JSONDecodeError) -> str:
@@ -142,14 +149,19 @@ def deeper_than(document: object, depth_max: int) -> bool:
     return True
 
 
-def _check_messages(messages: object) -> None:
+def _check_messages(messages: object) -> bool:
+    """Whether each message is a role and a plain text, so that none nests. Raises `BadRequest`."""
     if messages is None:
         raise BadRequest("`messages` is required", param="messages", code="missing_required_parameter")
     if not messages:
         raise BadRequest("`messages` must not be empty", param="messages", code="invalid_value")
+    plain = True
     for message in messages:  # type: ignore[attr-defined]  # a list: the table has checked it
         if message.__class__ is not dict or message.get("role").__class__ is not str:
             place = next(place for place, each in enumerate(messages) if each is message)  # type: ignore[arg-type, var-annotated]
             name = f"messages[{place}]" if message.__class__ is not dict else f"messages[{place}].role"
             words = "an object" if message.__class__ is not dict else "a string"
             raise BadRequest(f"`{name}` must be {words}", param=name, code="invalid_type")
+        if len(message) > 2 or message.get("content").__class__ is not str:
+            plain = False
+    return plain

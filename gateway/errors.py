@@ -161,9 +161,9 @@ def error_object(error: BaseException) -> tuple[Shape, dict[str, Any]]:
         body = {"message": told.get("message"), "type": told.get("type"), "param": told.get("param"), "code": told.get("code")}
         return Shape(error.status, str(told.get("type") or "invalid_request_error"), str(told.get("code") or "")), body
     shape = shape_of(error)
-    known = isinstance(error, Refusal) or type(error) in SHAPES
+    known = isinstance(error, Refusal) or (type(error) in SHAPES and shape.status != 500)
     body = {
-        "message": str(error) if known and shape.status != 500 else WITHHELD,
+        "message": str(error) if known else WITHHELD,
         "type": shape.type,
         "param": getattr(error, "param", None),
         "code": getattr(error, "code", None) or shape.code,

@@ -12,7 +12,7 @@ import orjson
 from gateway.chat_request import ChatAsk
 from gateway.providers.registry import FITS, Fit
 
-_MODEL: Final = re.compile(rb'"model"\s*:\s*"[^"\\]*"')
+_MODEL_VALUE: Final = re.compile(rb'\s*:\s*"[^"\\]*"')
 _USAGE_WANTED: Final = b',"stream_options":{"include_usage":true}}'
 
 
@@ -33,12 +33,15 @@ def patched(body: bytes, model_json: bytes) -> bytes | None:
     There is a top-level member `model` (parsing found it). Without `\\u00` no key is spelled in escapes, so it is spelled
     `"model"`; where that stands exactly once, it is this one, and no second reading by another parser is possible.
     """
-    if body.count(b'"model"') != 1 or b"\\u00" in body:
+    if b"\\" in body and b"\\u00" in body:
         return None
-    match = _MODEL.search(body)
+    at = body.find(b'"model"')
+    if at < 0 or body.find(b'"model"', at + 7) >= 0:
+        return None
+    match = _MODEL_VALUE.match(body, at + 7)
     if match is None:
         return None
-    return body[: match.start()] + b'"model":' + model_json + body[match.end() :]
+    return b"%b:%b%b" % (body[: at + 7], model_json, body[match.end() :])
 
 
 def _written_anew(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, fit: Fit) -> bytes:

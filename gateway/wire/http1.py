@@ -23,6 +23,7 @@ _TAKEN: Final = frozenset(
         b"retry-after-ms",
     }
 )  # fmt: skip
+_TAKEN_INITIALS: Final = frozenset({b"c", b"C", b"t", b"T", b"r", b"R"})
 _FRAMING: Final = (b"content-length", b"transfer-encoding")
 _BODILESS: Final = (204, 304)
 _ONE: Final = ord("1")
@@ -183,12 +184,13 @@ def parse_response_head(head: bytes, *, bodiless: bool = False) -> ResponseHead:
     status = int(code)
     headers: dict[bytes, bytes] = {}
     for line in lines:
-        name, _, value = line.partition(b":")
-        lower = name.lower()
-        if lower in _TAKEN:
-            if lower in headers and lower in _FRAMING:
-                raise ProtocolError(f"the provider sent {lower.decode()} twice")
-            headers[lower] = value.strip(b" \t")
+        if line[:1] in _TAKEN_INITIALS:  # most lines are of no interest, and this is the cheapest way to see it
+            name, _, value = line.partition(b":")
+            lower = name.lower()
+            if lower in _TAKEN:
+                if lower in headers and lower in _FRAMING:
+                    raise ProtocolError(f"the provider sent {lower.decode()} twice")
+                headers[lower] = value.strip(b" \t")
     keep_alive = head[7] == _ONE
     connection = headers.get(b"connection")
     if connection is not None and b"close" in connection.lower():

@@ -67,7 +67,7 @@ class ServerConnection(asyncio.Protocol):
 
     __slots__ = (
         "_body", "_body_bytes", "_buffer", "_decoder", "_door", "_head", "_last_head", "_last_head_bytes", "_loop",
-        "_remaining", "_state", "_sweep", "_transport", "_unsent", "_work", "_writable", "expires_at",
+        "_opening", "_remaining", "_state", "_sweep", "_transport", "_unsent", "_work", "_writable", "expires_at",
     )  # fmt: skip
 
     def __init__(self, door: Door, sweep: Sweep, loop: asyncio.AbstractEventLoop) -> None:
@@ -85,6 +85,7 @@ class ServerConnection(asyncio.Protocol):
         self._work: Work | None = None
         self._writable = True
         self._unsent = 0
+        self._opening = b""
         self._last_head_bytes = b""
         self._last_head: RequestHead | None = None
         self.expires_at = NEVER
@@ -272,35 +273,44 @@ class ServerConnection(asyncio.Protocol):
         self._finish(keep=keep)
 
     def begin_stream(self, head: bytes) -> None:
-        """The head of an answer whose length is not known; `head` without framing lines."""
-        if self._transport is None or self._head is None or self._state != _ANSWERING:
+        """The head of an answer whose length is not known; `head` without framing lines. It leaves with the first piece."""
+        if self._head is None or self._state != _ANSWERING:
             return
         if self._head.http10:
-            self._transport.write(head + b"connection: close\r\n\r\n")
+            framing = b"connection: close\r\n\r\n"
         elif self._head.keep_alive and not self._door.closing:
-            self._transport.write(head + b"transfer-encoding: chunked\r\n\r\n")
+            framing = b"transfer-encoding: chunked\r\n\r\n"
         else:
-            self._transport.write(head + b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n")
+            framing = b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+        self._opening = head + framing
 
     def stream(self, data: bytes) -> None:
         """A piece of a streamed answer. Empty pieces are dropped: an empty chunk would end the body."""
         if self._transport is None or self._head is None or self._state != _ANSWERING or not data:
             return
+        opening = self._opening
+        if opening:
+            self._opening = b""
         if self._head.http10:
-            self._transport.write(data)
+            self._transport.write(opening + data)
         else:
-            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+            self._transport.write(b"%b%x\r\n%b\r\n" % (opening, len(data), data))
 
     def end_stream(self, data: bytes = b"") -> None:
         """The last piece, and the end."""
         if self._transport is None or self._head is None or self._state != _ANSWERING:
             return
+        opening = self._opening
+        if opening:
+            self._opening = b""
         if self._head.http10:
-            self._transport.write(data)
+            self._transport.write(opening + data)
             self._finish(keep=False)
             return
-        last = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
-        self._transport.write(last)
+        if data:
+            self._transport.write(b"%b%x\r\n%b\r\n0\r\n\r\n" % (opening, len(data), data))
+        else:
+            self._transport.write(opening + b"0\r\n\r\n")
         self._finish(keep=self._head.keep_alive and not self._door.closing)
 
     def _finish(self, *, keep: bool) -> None:

@@ -193,7 +193,7 @@ class Store:
         return _key(row) if row else None
 
     def create_key(self, key: Key) -> None:
-        """Keeps a key; `billing.keys.issue` makes one, and its secret."""
+        """Keeps a key that was issued here or brought along. Its secret is not among what is kept."""
         try:
             with self._writing.begin() as tx:
                 _demand_new_secret(tx, key.digest, key.id)
@@ -262,10 +262,6 @@ class Store:
             begin = begin if from_at_us is None else max(begin, from_at_us)
             end = end if to_at_us is None else min(end, to_at_us)
             return _usage(tx, columns, (begin, end), ZoneInfo(timezone), filters)
-
-    def spent_nano_usd(self, column: str, from_at_us: int) -> dict[str | None, int]:
-        """What each team (or key, user, …) has spent since."""
-        return {group[0]: line.cost_nano_usd for group, line in self.usage((column,), from_at_us, None).items()}
 
 
 def prefix_of(secret: str) -> str:

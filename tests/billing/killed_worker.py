@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 from billing.books import Books, EntryKind, Usage
+from tests.billing.conftest import now_us
 from tests.billing.makers import USAGE, hold
 
 
 def main(url: str, directory: str, first: int) -> None:
-    books = Books(url, Path(directory), clock=lambda: time.time_ns() // 1000)
+    books = Books(url, Path(directory), clock=now_us)
     books.open()
     say = sys.stdout.write
     in_flight = []

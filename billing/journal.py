@@ -87,8 +87,11 @@ class Journal:
         self._lock_fd = _exclusively(self.directory / "lock")
         left = segments(self.directory)
         self._last_number = max(map(segment_number, left), default=0)
-        while len(self._spares) <= SPARES:
-            self._spares.append(self._new())
+        try:
+            self.tend(0)
+        except OSError:
+            self.close()
+            raise
         self._adopt()
         self._begin()
         return left

@@ -169,7 +169,7 @@ def _side(kind: int, price: Price) -> str:
     if kind == _SAVING:
         return "memo"
     # Nobody has said yet what this costs: it waits in suspense to be repriced.
-    return "suspense" if price is UNPRICED else "payable"
+    return "suspense" if price.version == UNPRICED.version else "payable"
 
 
 def _dimensions(posting: Posting) -> _Dimensions:

@@ -76,7 +76,9 @@ def _apply(attempts: dict[tuple[str, int], _Attempt], record: Record) -> None:
     if Mark.R in mark:
         hold = decode_hold(payload)
         name = hold[:2]
-        attempts.setdefault(name, _Attempt(hold))
+        known = attempts.get(name)
+        if known is None or known.state is State.RELEASED:
+            attempts[name] = _Attempt(hold)
     elif Mark.U in mark:
         request_id, number, usage, cost, kind = decode_usage(payload)
         name = (request_id, number)

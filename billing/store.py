@@ -5,7 +5,7 @@ Frozen values leave, never rows. Times, ids and secrets are arguments; a change 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -19,9 +19,10 @@ from billing.keys import Key, digest
 from billing.migrating import MigrationFailed, behind, migrate
 from billing.price import Usage
 from billing.request_log import RequestRow, unpack_request
-from billing.usage_span import QUARTER_US, SpanTooLong, cut, days
+from billing.usage import UsageLine, usage
+from billing.usage_span import QUARTER_US, SpanTooLong
 
-__all__ = ["MigrationFailed", "SpanTooLong", "Store", "migrate"]
+__all__ = ["MigrationFailed", "SpanTooLong", "Store", "UsageLine", "migrate"]
 
 _TEAM_CHANGES: Final = frozenset({"name", "organization_id"})
 _KEY_CHANGES: Final = frozenset(
@@ -82,20 +83,6 @@ class Entry:
 class RequestInFull:
     row: RequestRow
     entries: tuple[Entry, ...]
-
-
-class UsageLine(NamedTuple):
-    """What was used; `pending` is the caller's to add, the books in the database do not know what is in flight."""
-
-    requests: int = 0
-    input_tokens: int = 0
-    cached_input_tokens: int = 0
-    output_tokens: int = 0
-    reasoning_tokens: int = 0
-    cost_nano_usd: int = 0
-    estimated_nano_usd: int = 0
-    pending_nano_usd: int = 0
-    saved_nano_usd: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +180,7 @@ class Store:
         return _key(row) if row else None
 
     def create_key(self, key: Key) -> None:
-        """Keeps a key; `billing.keys.issue` makes one, and its secret."""
+        """Keeps a key that was issued here or brought along. Its secret is not among what is kept."""
         try:
             with self._writing.begin() as tx:
                 _demand_new_secret(tx, key.digest, key.id)
@@ -261,46 +248,12 @@ class Store:
             begin, end = used[0] * QUARTER_US, (used[1] + 1) * QUARTER_US
             begin = begin if from_at_us is None else max(begin, from_at_us)
             end = end if to_at_us is None else min(end, to_at_us)
-            return _usage(tx, columns, (begin, end), ZoneInfo(timezone), filters)
-
-    def spent_nano_usd(self, column: str, from_at_us: int) -> dict[str | None, int]:
-        """What each team (or key, user, …) has spent since."""
-        return {group[0]: line.cost_nano_usd for group, line in self.usage((column,), from_at_us, None).items()}
+            return usage(tx, columns, (begin, end), ZoneInfo(timezone), filters)
 
 
 def prefix_of(secret: str) -> str:
     """What lists show of a key of ours: everything before its random part."""
     return secret[: secret.rindex("-")]
-
-
-def _usage(
-    tx: Connection, columns: Sequence[str], span: tuple[int, int], zone: ZoneInfo, filters: Mapping[str, str]
-) -> dict[tuple[str | None, ...], UsageLine]:
-    others = tuple(column for column in columns if column != "day")
-    place = columns.index("day") if "day" in columns else None
-    parts = [(day.name, day.from_at_us, day.to_at_us) for day in days(*span, zone)] if place is not None else []
-    lines: dict[tuple[str | None, ...], UsageLine] = {}
-    for name, from_at_us, to_at_us in parts if place is not None else [("", *span)]:
-        for group, line in _sums(tx, others, from_at_us, to_at_us, filters).items():
-            lines[group if place is None else (*group[:place], name, *group[place:])] = line
-    return lines
-
-
-def _sums(
-    tx: Connection, columns: Sequence[str], from_at_us: int, to_at_us: int, filters: Mapping[str, str]
-) -> dict[tuple[str | None, ...], UsageLine]:
-    span = cut(from_at_us, to_at_us)
-    rows = queries.usage_of_quarters(tx, span.first_quarter, span.end_quarter, columns, filters)
-    for edge in span.edges:
-        rows += queries.usage_of_entries(tx, *edge, columns, filters)
-    lines: dict[tuple[str | None, ...], UsageLine] = {}
-    for row in rows:
-        group, sums = tuple(row[: len(columns)]), [int(value or 0) for value in row[len(columns) :]]
-        if any(sums):  # without columns, the sum over nothing is a row of nulls
-            before = lines.get(group, UsageLine())
-            added = {name: getattr(before, name) + value for name, value in zip(queries.USAGE_SUMS, sums, strict=True)}
-            lines[group] = UsageLine(**added)
-    return lines
 
 
 def _only(given: Mapping[str, object], known: frozenset[str]) -> None:

@@ -212,6 +212,19 @@ def test_a_disk_without_room_leaves_no_half_made_segment(tmp_path: Path, monkeyp
     journal.close()
 
 
+def test_a_journal_that_finds_no_room_to_begin_lets_go_of_its_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(fd: int, offset: int, length: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "posix_fallocate", refuse)
+        with pytest.raises(OSError, match="No space"):
+            opened(tmp_path)
+    opened(tmp_path).close()
+
+
 def test_numbers_go_on_after_what_an_earlier_boot_left(tmp_path: Path) -> None:
     first = opened(tmp_path)
     first.append(Mark.R, b"left")

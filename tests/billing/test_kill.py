@@ -10,12 +10,13 @@ import time
 from pathlib import Path
 
 from billing.books import Books, EntryKind
+from billing.journal import segment_number, segments
 from tests.billing.conftest import now_us
 from tests.billing.ledger_rows import chain_is_whole, entries, usage_of
 
 ROOT = Path(__file__).parents[2]
 KILLS = 3
-IN_FLIGHT_MAX = 21
+IN_FLIGHT_MAX = 22
 
 
 def killed(url: str, journal: Path, first: int, lines_min: int) -> list[list[str]]:
@@ -26,7 +27,9 @@ def killed(url: str, journal: Path, first: int, lines_min: int) -> list[list[str
         said = b""
         deadline = time.monotonic() + 60
         while said.count(b"\n") < lines_min and time.monotonic() < deadline:
-            said += worker.stdout.read1()
+            chunk = worker.stdout.read1()
+            assert chunk, "the worker died of itself"
+            said += chunk
         worker.send_signal(signal.SIGKILL)
         said += worker.stdout.read()
     assert worker.returncode == -signal.SIGKILL
@@ -38,10 +41,12 @@ def test_a_killed_workers_ledger_is_whole(sqlite_url: str, tmp_path: Path) -> No
     sent: set[str] = set()
     paid: dict[str, int] = {}
     for kill in range(KILLS):
-        said = killed(sqlite_url, journal, kill * 1_000_000, 3000 + 7000 * kill)
-        sent |= {f"req_{int(line[1]):026d}" for line in said if line[0] == "sent"}
+        said = killed(sqlite_url, journal, kill * 1_000_000, 3000 + 10_000 * kill)
+        last_segment = segments(journal)[-1]
+        sent |= {line[1] for line in said if line[0] == "sent"}
         paid |= {line[1]: int(line[2]) for line in said if line[0] == "paid"}
 
+    assert segment_number(last_segment) > 10, "segments were filled and used again"
     books = Books(sqlite_url, journal, clock=now_us)
     books.open()
     books.flush(60)

@@ -62,6 +62,7 @@ ESTIMATED = Posting(hold(), SO_FAR, cost_nano_usd(SO_FAR, PRICE), EntryKind.ESTI
         ([DISPATCHED, progress(hold()), named(Mark.X, hold())], []),
         ([DISPATCHED, usage(hold()), usage(hold(), 9), named(Mark.X, hold()), progress(hold())], [EXACT]),
         ([DISPATCHED, DISPATCHED], [UNKNOWN]),
+        ([RESERVED, named(Mark.X, hold()), DISPATCHED], [UNKNOWN]),
         ([DISPATCHED, usage(hold()), DISPATCHED], [EXACT]),
         ([RESERVED, usage(hold())], []),
         ([usage(hold())], []),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from billing.keys import Key, KeyRing, digest, issue, mint
-from billing.store import AlreadyExists, Conflict, Invalid, NotFound, Stale, Store
+from billing.keys import Key, KeyRing, digest, mint
+from billing.store import AlreadyExists, Conflict, Invalid, NotFound, Stale, Store, prefix_of
 from tests.billing.ledger_rows import query
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def entropy(seed: int) -> bytes:
 
 
 def key(number: int = 1, **other: object) -> Key:
-    made, _ = issue(f"key {number}", NOW_US + number, lambda size: bytes([number]) * size)
+    made = Key("", f"key {number}", f"tp-{number}", digest(bytes([number])), None, None, (), NOW_US + number)
     return replace(made, **({"id": f"key_{number}"} | other))  # type: ignore[arg-type]
 
 
@@ -169,7 +169,8 @@ def test_a_rotated_key_has_two_secrets_for_a_while(store: Store) -> None:
 
 
 def test_the_secret_itself_is_nowhere(sqlite_url: str) -> None:
-    made, secret = issue("one", NOW_US, lambda size: bytes(range(size)))
+    secret = mint("publicid1", entropy(7))
+    made = key(digest=digest(secret.encode()), prefix=prefix_of(secret))
     with closing(Store(sqlite_url)) as store:
         store.create_key(made)
     with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as database:

@@ -107,7 +107,6 @@ def test_a_line_says_all_that_was_used(store: Store) -> None:
         assert line == UsageLine(6, 7200, 1200, 1800, 300, 111_111, 1000, 0, 0)
         edge = store.usage((), MIDNIGHT_US + 200 * MINUTE_US, MIDNIGHT_US + 200 * MINUTE_US + 1)[()]
         assert edge == UsageLine(1, 1200, 200, 300, 50, 1000, 1000, 0, 0)
-        assert store.spent_nano_usd("team", MIDNIGHT_US + DAY_US) == {"team_1": 100_000}
 
 
 def test_a_saving_counts_at_an_edge_as_in_a_quarter(url: str, opened: Opened) -> None:

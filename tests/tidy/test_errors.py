@@ -16,6 +16,7 @@ ELSEWHERE: Final = frozenset(
         "billing.database.UnsupportedDatabase",
         "billing.journal.JournalInUse",
         "billing.migrating.MigrationFailed",
+        "billing.recovery.JournalUnreadable",
         "billing.store.AlreadyExists",
         "billing.store.Conflict",
         "billing.store.Invalid",

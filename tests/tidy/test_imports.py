@@ -14,9 +14,12 @@ HEAVY: Final = {
 }
 # Decisions: they take time, ids, chance and bytes as arguments. A name here is a promise; the contract keeps it.
 PURE: Final = {
+    "billing.journal_records",
     "billing.keys",
     "billing.money",
     "billing.price",
+    "billing.recovery",
+    "billing.usage_span",
     "cache.exact",
     "cache.fingerprint",
     "cache.policy",

@@ -1,4 +1,4 @@
-"""Stopping, killing, starting again: nothing in flight is dropped without need, nothing that was served is forgotten."""
+"""Stopping, killing, starting again: nothing in flight is dropped without need, nothing served is forgotten."""
 
 from __future__ import annotations
 

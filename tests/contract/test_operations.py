@@ -8,13 +8,9 @@ import stat
 import time
 from typing import TYPE_CHECKING
 
-import httpx
 import pytest
 
-from tests.e2e.fixtures import deployment, hosted
 from tests.e2e.gateway import Gateway, Key, chat, eventually
-from tests.e2e.raw_client import RawClient, request_bytes
-from tests.fakes.script import Says, reply
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,57 +79,6 @@ def test_the_admin_key_is_made_when_none_is_given(directory: Path) -> None:
     with Gateway(directory, admin_key=None) as again:
         assert again.admin_key == made
         again.admin("GET", "teams", 200)
-
-
-def test_sigterm_lets_what_is_in_flight_finish_and_settles_it(
-    directory: Path, one: Provider, two: Provider, model: str
-) -> None:
-    config = {**serving(model, one, two), "server": {"drain_delay_s": 0.7, "drain_seconds_max": 20}}
-    with Gateway(directory, config) as gateway:
-        key = gateway.create_key()
-        one.queue(model, reply(Says(), gap_s=0.4))
-        with RawClient(gateway.port) as client:
-            client.send(request_bytes(json.dumps(chat(model, stream=True)).encode(), key.secret))
-            client.read_until(b"Hello")
-            gateway.terminate()
-            eventually(lambda: _readyz(gateway) == 503, "it says at once that it is not ready", within_s=0.6)
-            assert gateway.ask(key, chat(model)).status_code == 200, "a load balancer needs time to notice"
-            rest = client.read_until(b"[DONE]\n\n")
-        assert b"world" in rest
-        assert gateway.wait() == 0
-    with Gateway(directory, config) as gateway:
-        [row] = gateway.usage_of(key, requests=2)
-        assert row["estimated_usd"] == "0.000000000"
-        assert row["requests"] == 2
-
-
-def serving(model: str, one: Provider, two: Provider) -> dict[str, object]:
-    return {"providers": hosted(one, two), "models": {model: [deployment("one", model)]}}
-
-
-def _readyz(gateway: Gateway) -> int:
-    try:
-        return httpx.get(f"{gateway.base_url}/readyz", trust_env=False).status_code
-    except httpx.TransportError:
-        return 0
-
-
-def test_after_kill_nothing_that_was_served_is_missing(
-    directory: Path, one: Provider, two: Provider, model: str
-) -> None:
-    config = serving(model, one, two)
-    gateway = Gateway(directory, config)
-    gateway.start()
-    key = gateway.create_key()
-    before = one.bill_nano_usd()
-    for _ in range(20):
-        assert gateway.ask(key, chat(model)).status_code == 200
-    gateway.kill()
-    with Gateway(directory, config) as again:
-        [row] = again.usage_of(key, requests=20)
-        assert row["requests"] == 20
-        assert round(float(str(row["cost_usd"])) * 10**9) == one.bill_nano_usd() - before
-        assert again.ask(key, chat(model)).status_code == 200
 
 
 def test_a_busy_port_is_one_line_that_says_so(directory: Path, gateway: Gateway) -> None:

@@ -202,6 +202,7 @@ def test_a_body_that_does_not_arrive_is_408(impatient: Gateway, one: Provider, m
         answer = client.answer()
         assert answer.status == 408
         assert answer.error()["code"] == "request_timeout"
+        assert "in time" in str(answer.error()["message"])
         assert 0.8 < time.monotonic() - started < 4
         assert client.closed()
     assert one.asked(model) == []

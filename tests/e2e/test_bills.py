@@ -14,7 +14,7 @@ from tests.e2e.fixtures import ONE, TWO, deployment, hosted
 from tests.e2e.gateway import Gateway, Key, chat, eventually
 from tests.fakes.bill import Tokens, usd_text
 from tests.fakes.provider import Provider
-from tests.fakes.script import Behaviour, Says, Wire, refusal, reply
+from tests.fakes.script import Behaviour, Says, Wire, hang_up, refusal, reply
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -209,7 +209,8 @@ def reply(says: Says | None = None, wire: Wire = PLAIN, *, gap_s: float = 0.0) -
         if request.streams:
             body = events(said, request.model, include_usage=request.wants_usage)
             framed = wire if wire.framing == "close" else replace(wire, framing="chunked")
-            return (*response(body, framed, "text/event-stream", gap_s=gap_s), Charged(said.tokens))
+            # Billed before its last byte is sent, so that whoever has read it all may read the bill, too.
+            return (Charged(said.tokens), *response(body, framed, "text/event-stream", gap_s=gap_s))
         pauses = (Pause(gap_s),) if gap_s else ()
         return (*pauses, Charged(said.tokens), *response((completion(said, request.model),), wire, "application/json"))
 

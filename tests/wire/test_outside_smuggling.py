@@ -90,7 +90,8 @@ def refused(gateway: Gateway, one: Provider, data: bytes, statuses: Container[in
         answer = client.answer()
         assert answer.status in statuses, answer
         error = answer.error()
-        assert error["message"]
+        assert error["type"] == "invalid_request_error"
+        assert "internal" not in str(error["message"]), "the client must learn what to mend"
         assert client.rest() == b"", "nothing may be answered after the refusal"
     assert len(one.requests) == before
 

@@ -20,7 +20,7 @@ DEV := .venv-dev/bin
 PYTEST := $(DEV)/python -m pytest
 NODE_CLIENT := tests/e2e/node/node_modules/.package-lock.json
 
-.PHONY: setup run dev test test-fast test-long test-others check format bench lock clean chromium node
+.PHONY: setup run dev test test-fast test-long test-others check format bench lock clean chromium curl node
 
 setup:
 	@requirements/environment.sh .venv $(EXTRA)
@@ -32,14 +32,14 @@ run: setup
 dev:
 	@requirements/environment.sh .venv-dev dev
 
-test: dev chromium node
+test: dev chromium curl node
 	$(PYTEST) -m "not long" $(ARGS)
 	@$(MAKE) test-others
 
 test-fast: dev
 	$(PYTEST) -m "not slow and not long" $(ARGS)
 
-test-long: dev chromium node
+test-long: dev chromium curl node
 	$(PYTEST) -m long $(ARGS)
 
 # The fast tests once more on every other Python that this machine has.
@@ -91,6 +91,9 @@ chromium: dev
 		|| requirements/debian.sh "Chromium, which the page tests need," chromium fonts-liberation
 	@$(DEV)/python -m playwright --version >/dev/null 2>&1 \
 		|| requirements/debian.sh "libatomic, which the page tests' driver needs," libatomic1
+
+curl:
+	@command -v curl >/dev/null || requirements/debian.sh "curl, by which the pages' examples ask," curl
 
 node: $(NODE_CLIENT)
 

@@ -334,6 +334,7 @@ def _missing(s: Services, directory: Path) -> tuple[str, ...]:
         missing.append("draining: this process is about to stop")
     if not os.access(directory, os.W_OK):
         missing.append(f"state directory {directory} is not writable")
+    missing += s.books.troubles()
     return tuple(missing)
 
 

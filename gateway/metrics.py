@@ -54,7 +54,7 @@ class Metrics:
         self.surprises = 0
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A number that is read when scraped."""
+        """A number that is read when scraped; one whose name ends in `_total` only grows."""
         self._gauges.append((name, text, read))
 
     def request(self, row: RequestRow) -> None:
@@ -101,7 +101,7 @@ class Metrics:
         _family(lines, "turnpike_internal_errors_total", "counter", "Requests that failed in a way nobody foresaw.")
         lines.append(f"turnpike_internal_errors_total {self.surprises}")
         for name, text, read in self._gauges:
-            _family(lines, name, "gauge", text)
+            _family(lines, name, "counter" if name.endswith("_total") else "gauge", text)
             lines.append(f"{name} {read():g}")
         return ("\n".join(lines) + "\n").encode()
 

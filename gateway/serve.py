@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 import uvloop
+from sqlalchemy.exc import SQLAlchemyError
 
-from billing.migrating import migrate
+from billing.journal import JournalInUse
+from billing.migrating import MigrationFailed, migrate
 from gateway.app import App, admin_key, build, new_key
 from gateway.config.schema import Settings
 from gateway.log import configure_log
@@ -36,15 +38,20 @@ def serve(settings: Settings, *, config_path: Path | None, environ: Mapping[str,
         raise CannotServe(f"state.directory {directory} cannot be made: {error.strerror}; name another") from error
     fresh = not settings.state.admin_key_file.exists() and settings.auth.admin_key is None
     secret, file = admin_key(settings)
-    migrate(settings.state.database_url)
+    try:
+        migrate(settings.state.database_url)
+    except MigrationFailed as error:
+        raise CannotServe(str(error)) from error
+    except SQLAlchemyError as error:
+        reason = f"the database in {directory} cannot be opened: {getattr(error, 'orig', None) or error}"
+        raise CannotServe(f"{reason}; repair it or bring a backup back, or set state.database") from error
     return uvloop.run(_run(settings, environ, secret, file, fresh=fresh))
 
 
 async def _run(settings: Settings, environ: Mapping[str, str], secret: str, key_file: Path | None, *, fresh: bool) -> int:
     loop = asyncio.get_running_loop()
     app = build(settings, environ, secret)
-    app.open()
-    await app.supervisor.open()
+    await _open(app)
     door = app.door
     try:
         server = await loop.create_server(
@@ -66,6 +73,23 @@ async def _run(settings: Settings, environ: Mapping[str, str], secret: str, key_
         await told.wait()
     await _drain(app, server, delay_s=app.settings.server.drain_delay_s if app.services.gate.patient else 0.0)
     return 0
+
+
+async def _open(app: App) -> None:
+    """Raises `CannotServe` where what an earlier gateway left, or another one that runs, is in the way."""
+    directory = app.settings.state.directory
+    try:
+        app.open()
+    except JournalInUse as error:
+        raise CannotServe(str(error)) from error
+    except OSError as error:
+        reason = f"the journal in {directory} cannot be opened: {error.strerror}"
+        raise CannotServe(f"{reason}; make room there, or set state.directory") from error
+    try:
+        await app.supervisor.open()
+    except RuntimeError as error:
+        await app.close()
+        raise CannotServe(str(error)) from error
 
 
 def _told(app: App, told: asyncio.Event, number: signal.Signals) -> None:

@@ -105,11 +105,10 @@ def _usage(
         cache_write = min(cache_write, prompt - cached)
         audio_in = min(audio_in, prompt - cached - cache_write)
     if reasoning or audio_out:
-        if reasoning + audio_out > completion and reasoning <= completion:
-            audio_out = completion - reasoning
-        elif reasoning > completion:
+        if reasoning > completion:
             # Some providers count reasoning beside the completion, not in it (seen with Gemini's compatible endpoint).
             completion += reasoning
+        audio_out = min(audio_out, completion - reasoning)
     return Usage(prompt, cached, cache_write, completion, reasoning, audio_in, audio_out)
 
 

@@ -133,6 +133,8 @@ SHAPES: Final[Mapping[type[BaseException], Shape]] = {
 }
 
 _RETRY_AFTER_DEFAULT_S: Final[Mapping[type[BaseException], float]] = {Overloaded: 1, JournalFull: 5, AllRateLimited: 1}
+# As in routing: a longer rest is not believed, and a provider may write any number.
+RETRY_AFTER_S_MAX: Final = 3600
 WITHHELD: Final = "an internal error; its request id names it in the log"
 
 
@@ -179,7 +181,7 @@ def render(error: BaseException, request_id: str) -> Rendered:
     headers = shape.headers + getattr(error, "headers", ())
     retry_after_s = getattr(error, "retry_after_s", None) or _RETRY_AFTER_DEFAULT_S.get(type(error))
     if retry_after_s is not None:
-        headers = (*headers, ("retry-after", str(max(1, math.ceil(retry_after_s)))))
+        headers = (*headers, ("retry-after", str(max(1, math.ceil(min(retry_after_s, RETRY_AFTER_S_MAX))))))
     return Rendered(
         shape.status, str(body["code"] or ""), headers, orjson.dumps({"error": body, "request_id": request_id})
     )

@@ -116,6 +116,20 @@ def request_head(origin: Origin, path: str, lines: Mapping[str, str]) -> bytes:
     return f"POST {origin.path}{path} HTTP/1.1\r\n{text}content-length: ".encode("latin-1")
 
 
+class _Prepared(dict[str, Road]):
+    """Roads by their deployment's id. One of a pinned model that was forgotten, while another spelling of its name or a
+    request under way still leads there, is prepared once more."""
+
+    def __init__(self, roads: "Roads") -> None:
+        super().__init__(roads.roads)
+        self._roads = roads
+
+    def __missing__(self, deployment_id: str) -> Road:
+        provider, _, model = deployment_id.partition("/")
+        road = self[deployment_id] = self._roads.road(Deployment(deployment_id, provider, model), price=None)
+        return road
+
+
 @dataclass(slots=True)
 class Roads:
     """All names and roads of one configuration."""
@@ -128,6 +142,9 @@ class Roads:
     local_models: frozenset[str] = frozenset()
     _named: "OrderedDict[str, Named | None]" = field(default_factory=OrderedDict)
 
+    def __post_init__(self) -> None:
+        self.roads = _Prepared(self)
+
     def named(self, name: str) -> Named | None:
         """The pool behind a name and what is tried when all of it fails; None where nothing answers to it."""
         found = self._named.get(name, _UNASKED)
@@ -135,7 +152,7 @@ class Roads:
             found = self._prepare(name)
             self._named[name] = found
             if len(self._named) > NAMES_PREPARED_MAX:
-                old, dropped = self._named.popitem(last=False)
+                _, dropped = self._named.popitem(last=False)
                 if dropped is not None and dropped.pool.route == "pinned":
                     self.roads.pop(dropped.pool.deployments[0].id, None)
         return found

@@ -1,7 +1,7 @@
 """A provider's usage object as billing counts it. Pure; tolerant of what providers leave out, never of what cannot be."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 import orjson
@@ -15,23 +15,27 @@ BYTES_PER_TOKEN: Final = 4
 INPUT_BYTES_PER_TOKEN: Final = 2
 
 
+# What is no count is left to the slower reading, which makes nothing of it.
+_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
+
+
 class _PromptDetails(msgspec.Struct):
-    cached_tokens: int | None = None
-    audio_tokens: int | None = None
-    cache_write_tokens: int | None = None
+    cached_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
+    cache_write_tokens: _Count | None = None
 
 
 class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
+    reasoning_tokens: _Count | None = None
+    audio_tokens: _Count | None = None
 
 
 class _Usage(msgspec.Struct):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: _Count | None = None
+    completion_tokens: _Count | None = None
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
-    prompt_cache_hit_tokens: int | None = None  # DeepSeek's word for cached_tokens
+    prompt_cache_hit_tokens: _Count | None = None  # DeepSeek's word for cached_tokens
 
 
 class _Answer(msgspec.Struct):
@@ -101,11 +105,10 @@ def _usage(
         cache_write = min(cache_write, prompt - cached)
         audio_in = min(audio_in, prompt - cached - cache_write)
     if reasoning or audio_out:
-        if reasoning + audio_out > completion and reasoning <= completion:
-            audio_out = completion - reasoning
-        elif reasoning > completion:
+        if reasoning > completion:
             # Some providers count reasoning beside the completion, not in it (seen with Gemini's compatible endpoint).
             completion += reasoning
+        audio_out = min(audio_out, completion - reasoning)
     return Usage(prompt, cached, cache_write, completion, reasoning, audio_in, audio_out)
 
 

@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from tests.fakes.provider import Provider
 
 
+pytestmark = pytest.mark.slow
+
+
+def serving(model: str, one: Provider, two: Provider) -> dict[str, object]:
+    return {"providers": hosted(one, two), "models": {model: [deployment("one", model)]}}
+
+
 def test_sigterm_lets_what_is_in_flight_finish_and_settles_it(
     directory: Path, one: Provider, two: Provider, model: str
 ) -> None:
@@ -42,10 +49,6 @@ def test_sigterm_lets_what_is_in_flight_finish_and_settles_it(
         [row] = gateway.usage_of(key, requests=2)
         assert row["estimated_usd"] == "0.000000000"
         assert row["requests"] == 2
-
-
-def serving(model: str, one: Provider, two: Provider) -> dict[str, object]:
-    return {"providers": hosted(one, two), "models": {model: [deployment("one", model)]}}
 
 
 def _readyz(gateway: Gateway) -> int:

@@ -127,8 +127,8 @@ class UpstreamConnection(asyncio.Protocol):
     """One connection; one exchange at a time."""
 
     __slots__ = (
-        "_answered", "_buffer", "_decoder", "_head", "_inflater", "_loop", "_pool", "_remaining", "_sent_at", "_sink",
-        "_transport", "reused",
+        "_answered", "_buffer", "_decoder", "_head", "_inflater", "_loop", "_paused", "_pool", "_remaining", "_sent_at",
+        "_sink", "_transport", "reused",
     )  # fmt: skip
 
     def __init__(self, pool: "Pool", loop: asyncio.AbstractEventLoop) -> None:
@@ -142,6 +142,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._decoder: ChunkedDecoder | None = None
         self._inflater: Inflater | None = None
         self._answered = False
+        self._paused = False
         self._sent_at = 0.0
         self.reused = False
 
@@ -166,10 +167,12 @@ class UpstreamConnection(asyncio.Protocol):
     def pause(self) -> None:
         """Stops reading: whoever takes the answer is slower than the provider."""
         if self._transport is not None and not self._transport.is_closing():
+            self._paused = True
             self._transport.pause_reading()
 
     def resume(self) -> None:
         """Reads on."""
+        self._paused = False
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
 
@@ -282,6 +285,8 @@ class UpstreamConnection(asyncio.Protocol):
         if self._inflater is not None and not self._inflater.whole:
             raise BadAnswer("the provider's compressed answer is cut short")
         self._forget()
+        if self._paused:
+            self.resume()  # the last bytes filled the client's buffer; the next exchange must not find this one's pause
         if head.keep_alive and not surplus and self.usable:
             self.reused = True
             self._pool.give_back(self)

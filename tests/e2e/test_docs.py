@@ -1,4 +1,4 @@
-"""The pages are examples that run: each snippet against a real gateway, each table against the code it describes."""
+"""The pages are examples that run: each snippet against a real gateway, the metrics against what it says."""
 
 from __future__ import annotations
 
@@ -14,13 +14,6 @@ from typing import TYPE_CHECKING, Final
 import httpx
 import pytest
 
-from gateway.config.schema import Settings
-from gateway.errors import _RETRY_AFTER_DEFAULT_S, SHAPES
-from gateway.metrics import BUCKETS
-from local_backend.flags import OURS, WITHHELD
-from local_backend.install import BUILDS
-from local_backend.state import NEXT, State
-from routing.outcome import VERDICTS
 from tests.e2e.fixtures import ONE, TWO
 from tests.e2e.gateway import ROOT, TURNPIKE, Gateway, Key, chat, environment, error_of, eventually
 from tests.fakes.provider import Provider
@@ -192,45 +185,6 @@ def test_the_configuration_of_the_readme_does_what_its_comments_say(
         assert [attempt["status"] for attempt in row["attempts"]] == [503, 503, 200]  # type: ignore[attr-defined]
 
 
-def test_the_errors_are_those_of_the_table() -> None:
-    shown = {
-        row["raised as"]: (int(row["status"]), row["type"], row["code"], "retry-after" in row["also sent"])
-        for row in table("docs/errors.md", "raised as")
-    }
-    assert shown == {
-        kind.__name__: (shape.status, shape.type, shape.code, kind in _RETRY_AFTER_DEFAULT_S)
-        for kind, shape in SHAPES.items()
-    }
-    for row in table("docs/errors.md", "raised as"):
-        shape = next(shape for kind, shape in SHAPES.items() if kind.__name__ == row["raised as"])
-        assert all(f"{name}: {value}" in row["also sent"] for name, value in shape.headers)
-
-
-def test_the_reasons_of_attempts_are_those_of_the_table() -> None:
-    shown = {row["reason"]: list(row.values())[2:] for row in table("docs/errors.md", "reason")}
-    assert shown == {
-        outcome.value: [
-            "yes" if verdict.another_target else "no",
-            "yes" if verdict.another_key else "no",
-            verdict.effect.value.replace("_", " "),
-        ]
-        for outcome, verdict in VERDICTS.items()
-    }
-
-
-def test_the_codes_of_a_bad_request_are_those_in_the_code() -> None:
-    shown = {row["code"] for row in table("docs/errors.md", "code")}
-    source = [(ROOT / file).read_text() for file in ("gateway/chat.py", "gateway/chat_request.py", "gateway/caller.py")]
-    assert shown == set(re.findall(r'code="(\w+)"', "".join(source)))
-
-
-def test_what_never_became_a_request_is_refused_with_the_codes_of_the_table() -> None:
-    shown = {(row["code"], status) for row in table("docs/errors.md", "status") for status in row["status"].split(", ")}
-    assert {status for code, status in shown if code == "malformed_request"} == {"400", "414", "417"}
-    source = (ROOT / "gateway/wire/server.py").read_text()
-    assert {code for code, _ in shown} == set(re.findall(r'self\.refuse\([\w.]+, "(\w+)"', source))
-
-
 def test_the_error_that_a_page_shows_is_what_comes(gateway: Gateway, key: Key) -> None:
     (example,) = (httpx.Response(200, text=snippet.text).json() for snippet in snippets("json"))
     got = gateway.ask(key, chat("gpt-none"))
@@ -259,50 +213,3 @@ def test_the_metrics_are_those_of_the_table(gateway: Gateway, key: Key, model: s
         family = name if name in kinds else re.sub(r"_(bucket|sum|count)$", "", name)
         told[family][1].update(labels)
     assert shown == told
-
-
-def test_the_bounds_of_the_histograms_are_those_that_the_page_tells() -> None:
-    text = (ROOT / "docs/metrics.md").read_text()
-    sentence = re.search(r"histograms' bounds are (.*) ms and (.*) s\.", text)
-    assert sentence
-    told = [float(n) / 1000 for n in sentence[1].split(", ")] + [float(n) for n in sentence[2].split(", ")]
-    assert told == list(BUCKETS)
-
-
-def test_every_question_to_the_metrics_asks_for_one_that_exists() -> None:
-    known = {row["name"] for row in table("docs/metrics.md", "name")}
-    for row in table("docs/metrics.md", "question"):
-        asked = re.findall(r"turnpike_\w+", row["PromQL"])
-        assert asked
-        assert {re.sub(r"_bucket$", "", name) for name in asked} <= known
-
-
-def test_the_states_of_a_replica_are_those_of_the_table() -> None:
-    shown = {
-        row["state"]: set(re.findall(r"\b(" + "|".join(s.value for s in State) + r")\b", row["then"]))
-        for row in table(LOCAL, "state")
-    }
-    leads: dict[str, set[str]] = {state.value: set() for state in State}
-    for (before, _), then in NEXT.items():
-        leads[before.value] |= {then.value} - {before.value}
-    # Out of `failed` and `backing_off` a stop leads too; the page tells what happens by itself or by `start`.
-    leads["failed"] -= {"stopped"}
-    leads["crashed"] -= {"draining"}
-    assert shown == leads
-
-
-def test_what_the_page_says_of_the_installation_is_what_is_installed() -> None:
-    shown = {row["device"]: (row["vLLM"], row["torch"], row["free disk needed"]) for row in table(LOCAL, "device")}
-    assert shown == {
-        device: (build.version, build.torch, f"{build.disk_bytes_min // 10**9} GB") for device, build in BUILDS.items()
-    }
-    text = (ROOT / LOCAL).read_text()
-    assert all(f"`{pattern}`" in text for pattern in WITHHELD)
-    assert all(f"`--{name}`" in text for name in OURS - {"model"})
-
-
-def test_the_limits_that_pages_name_are_the_defaults() -> None:
-    settings = Settings()
-    text = (ROOT / "docs/operations.md").read_text()
-    assert f"`server.drain_delay_s` ({settings.server.drain_delay_s:g} s)" in text
-    assert f"`server.drain_seconds_max` ({settings.server.drain_seconds_max:g} s)" in text

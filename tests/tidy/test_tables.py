@@ -1,4 +1,4 @@
-"""Tables in the pages say what the code says: errors, outcomes, metrics, states, providers, the configuration's keys."""
+"""Tables in the pages say what the code says: errors, outcomes, metrics, states, providers, configuration."""
 
 from __future__ import annotations
 

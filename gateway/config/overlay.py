@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from gateway.config.document import Document
 
 PREFIX: Final = "TURNPIKE_"
-# Not configuration: secrets with a name of their own, tests' switches, and what Kubernetes sets for a service.
+# Not configuration: secrets with a name of their own (TURNPIKE_KEY is a client's), tests' switches, and what Kubernetes
+# sets for a service.
 _FOREIGN: Final = re.compile(
-    r"TURNPIKE_(?:(?:ADMIN|SECRET)_KEY(?:_FILE)?|TEST_.*|SERVICE_(?:HOST|PORT)(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP)(?:_.*)?)?)"
+    r"TURNPIKE_(?:(?:(?:ADMIN|SECRET)_)?KEY(?:_FILE)?|TEST_.*|SERVICE_(?:HOST|PORT)(?:_.*)?|PORT(?:_[0-9]+_(?:TCP|UDP)(?:_.*)?)?)"
 )
 
 

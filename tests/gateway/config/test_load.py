@@ -128,6 +128,7 @@ def test_booleans_nothing_and_numbers_like_secrets_survive_a_variable() -> None:
 def test_variables_that_are_no_configuration_are_left_alone() -> None:
     environ = {
         "TURNPIKE_SECRET_KEY": "x",
+        "TURNPIKE_KEY": "x",
         "TURNPIKE_TEST_DATABASE": "x",
         "DATABASE_URL": "postgres://u:p@elsewhere/db",
         # Kubernetes sets these for a service named "turnpike".

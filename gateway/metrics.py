@@ -14,7 +14,9 @@ from billing.books import AttemptRow, RequestRow
 
 SERIES_MAX: Final = 20_000
 # Seconds; from a cache hit to a long generation.
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+BUCKETS: Final[tuple[float, ...]] = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+)  # fmt: skip
 _BUCKETS_US: Final = tuple(int(bucket * 1_000_000) for bucket in BUCKETS)
 OTHER: Final = "_other"
 

@@ -53,7 +53,8 @@ test-compiled: dev
 	else \
 		requirements/environment.sh $(COMPILED) dev compiled; \
 		echo "$$PWD" >"$$($(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"; \
-		UNDER_TEST=compiled PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -q -p no:cacheprovider -o pythonpath= \
+		echo "turnpike: the fast tests once more, against the compiled build"; \
+		PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -q --compiled -p no:cacheprovider -o pythonpath= \
 			-m "not slow and not long" $(ARGS) </dev/null; \
 	fi
 

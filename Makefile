@@ -20,7 +20,7 @@ DEV := .venv-dev/bin
 PYTEST := $(DEV)/python -m pytest
 NODE_CLIENT := tests/e2e/node/node_modules/.package-lock.json
 
-.PHONY: setup run dev test test-fast test-long test-others check format bench lock clean chromium curl node
+.PHONY: setup run dev test test-fast test-long test-compiled test-others check format bench lock clean chromium curl node
 
 setup:
 	@requirements/environment.sh .venv $(EXTRA)
@@ -34,6 +34,7 @@ dev:
 
 test: dev chromium curl node
 	$(PYTEST) -m "not long" $(ARGS)
+	@$(MAKE) test-compiled
 	@$(MAKE) test-others
 
 test-fast: dev
@@ -41,6 +42,21 @@ test-fast: dev
 
 test-long: dev chromium curl node
 	$(PYTEST) -m long $(ARGS)
+
+# The fast tests once more against the compiled build. Its environment finds the tests through the path file, behind the
+# installed packages; PYTHONSAFEPATH keeps the working folder from coming first. tests/conftest.py checks what was found.
+COMPILED := .cache/compiled
+test-compiled: dev
+	@missing=$$($(DEV)/python requirements/compile.py --missing); \
+	if [ -n "$$missing" ]; then \
+		echo "turnpike: the compiled build is not tested here: $$missing"; \
+	else \
+		requirements/environment.sh $(COMPILED) dev compiled; \
+		echo "$$PWD" >"$$($(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"; \
+		echo "turnpike: the fast tests once more, against the compiled build"; \
+		PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -q --compiled -p no:cacheprovider -o pythonpath= \
+			-m "not slow and not long" $(ARGS) </dev/null; \
+	fi
 
 # The fast tests once more on every other Python that this machine has.
 test-others: dev
@@ -83,7 +99,9 @@ lock: dev
 	for extra in semantic all dev; do \
 		$(LOCK) pyproject.toml --extra $$extra --constraints requirements/base.lock --output-file requirements/$$extra.lock; \
 	done
-	$(LOCK) --group build --constraints requirements/dev.lock --output-file requirements/build.lock
+	for group in build compile; do \
+		$(LOCK) --group $$group --constraints requirements/dev.lock --output-file requirements/$$group.lock; \
+	done
 	requirements/local-compile.sh $(DEV)/uv
 
 chromium: dev

@@ -67,7 +67,7 @@ class HoldNotOpen(LookupError):
     """A step for an attempt that is not in the state before it: never reserved, or closed already."""
 
 
-class FlushTimedOut(TimeoutError):
+class FlushTimedOut(Exception):
     """The database did not take the queued rows in time; they are kept and tried again."""
 
 

@@ -23,6 +23,7 @@ from billing.store import Store, prefix_of
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
 from gateway.admin.rooms import AdminRooms, DeploymentView
+from gateway.built import compiled
 from gateway.config.schema import PriceRow, ProviderRow, Settings
 from gateway.door import FrontDoor
 from gateway.ids import RequestIds
@@ -132,6 +133,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
     supervisor = _supervisor(settings, environ)
     roads = _roads(settings, connections_for)
     health, metrics, gate = Health(), Metrics(), Gate()
+    metrics.build(VERSION, compiled=compiled())
     exact = settings.cache.exact
     policy = ExactPolicy(exact.enabled, exact.ttl_s, exact.temperature_max, exact.scope)
     services = Services(

@@ -30,6 +30,9 @@ from routing.plan import Choice
 ERROR_TEXT_MAX: Final = 2000
 US: Final = 1_000_000
 
+_ANSWERED: Final = Outcome.ANSWERED
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
 
 class Attempt:
     """What became of it. `told` is the provider's own error object, where it sent one."""
@@ -37,12 +40,12 @@ class Attempt:
     # Defaults stand on the class, without slots: most attempts set few of them, and each one set costs.
     key_place = 0
     answer: Answer
-    outcome = Outcome.ANSWERED
+    outcome = _ANSWERED
     status: int | None = None
     error: str | None = None
     timed_out = False
     retry_after_s: float | None = None
-    told: Mapping[str, Any] = MappingProxyType({})
+    told = _NOTHING
     usage = NO_USAGE
     cost_nano_usd = 0
 

@@ -64,7 +64,7 @@ def _read(head: RequestHead) -> Facts:
         timeout_s=_timeout(headers.get(b"x-turnpike-timeout")),
         tags=_tags(headers.get(b"x-turnpike-tags"), headers.get(b"x-litellm-tags")),
         end_user=_end_user(headers.get(b"x-turnpike-user")),
-        forwarded=b"".join(b"%b: %b\r\n" % (name, headers[name]) for name in sorted(FORWARDED & headers.keys())),
+        forwarded=b"".join(b"%b: %b\r\n" % (name, headers[name]) for name in sorted(FORWARDED.intersection(headers))),
         headers=head.headers,
         traceparent=headers.get(b"traceparent"),
     )

@@ -14,7 +14,9 @@ from billing.books import AttemptRow, RequestRow
 
 SERIES_MAX: Final = 20_000
 # Seconds; from a cache hit to a long generation.
-BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+BUCKETS: Final[tuple[float, ...]] = (
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+)  # fmt: skip
 _BUCKETS_US: Final = tuple(int(bucket * 1_000_000) for bucket in BUCKETS)
 OTHER: Final = "_other"
 
@@ -51,7 +53,12 @@ class Metrics:
         self._requests: dict[tuple[str | None, str | None, str | None, int, str], _RequestSeries] = {}
         self._attempts: dict[tuple[str, str, str], _AttemptSeries] = {}
         self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+        self._build = ""
         self.surprises = 0
+
+    def build(self, version: str, *, compiled: bool) -> None:
+        """Which build this is."""
+        self._build = _labels(version=version, compiled=str(compiled).lower())
 
     def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
         """A number that is read when scraped; one whose name ends in `_total` only grows."""
@@ -100,6 +107,8 @@ class Metrics:
         self._render_attempts(lines)
         _family(lines, "turnpike_internal_errors_total", "counter", "Requests that failed in a way nobody foresaw.")
         lines.append(f"turnpike_internal_errors_total {self.surprises}")
+        _family(lines, "turnpike_build_info", "gauge", "Always 1; the labels say which build this is.")
+        lines.append(f"turnpike_build_info{{{self._build}}} 1")
         for name, text, read in self._gauges:
             _family(lines, name, "counter" if name.endswith("_total") else "gauge", text)
             lines.append(f"{name} {read():g}")

@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import uvloop
 from sqlalchemy.exc import SQLAlchemyError
@@ -55,7 +55,7 @@ async def _run(settings: Settings, environ: Mapping[str, str], secret: str, key_
     door = app.door
     try:
         server = await loop.create_server(
-            lambda: ServerConnection(door, app.services.sweep, loop),
+            lambda: cast("asyncio.Protocol", ServerConnection(door, app.services.sweep, loop)),
             settings.server.host,
             settings.server.port,
             backlog=BACKLOG,

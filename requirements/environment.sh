@@ -1,12 +1,24 @@
 #!/usr/bin/env bash
-# environment.sh FOLDER [LOCK]: a virtual environment that holds exactly what requirements/LOCK.lock names, and this
+# environment.sh FOLDER [LOCK [HOW]]: a virtual environment that holds exactly what requirements/LOCK.lock names, and this
 # project. Does nothing when the environment already holds that. Without LOCK it stays what it is, at first base; PYTHON
-# picks the interpreter.
+# picks the interpreter. HOW is `editable` (the source tree itself, as developers want it), `installed` (a copy, compiled
+# where this machine can) or `compiled` (or else it fails); the lock `dev` is editable unless told otherwise.
 set -euo pipefail
 
 folder=$1
 cd "$(dirname "$0")/.."
 lock=${2:-$(cat "$folder/made-of" 2>/dev/null || echo base)}
+how=${3:-installed}
+if [ "$lock" = dev ] && [ $# -lt 3 ]; then
+    how=editable
+fi
+install_project() {
+    case $how in
+        editable) ;;
+        compiled) requirements/install.sh "$folder" compiled ;;
+        *) requirements/install.sh "$folder" ;;
+    esac
+}
 
 python=${PYTHON:-}
 if [ -z "$python" ] && "$folder/bin/python" -c '' 2>/dev/null; then
@@ -34,12 +46,14 @@ fi
 fingerprint=$(
     {
         pwd
+        echo "$how"
         "$python" -VV
         cat "requirements/$lock.lock" requirements/build.lock "$0"
         sed -n '/^\[build-system\]/,/^\[tool\./p' pyproject.toml
     } | sha256sum
 )
 if [ "$(cat "$folder/made-from" 2>/dev/null)" = "$fingerprint" ]; then
+    install_project
     exit 0
 fi
 
@@ -59,7 +73,10 @@ case $lock in
 esac
 pip install --require-hashes --no-deps -r requirements/build.lock
 pip install --require-hashes --no-deps -r "requirements/$lock.lock"
-pip install --no-deps --no-build-isolation --editable .
+if [ "$how" = editable ]; then
+    pip install --no-deps --no-build-isolation --editable .
+fi
+install_project
 pip check >/dev/null || { "$folder/bin/python" -m pip check >&2; exit 1; }
 echo "$python" >"$folder/made-with"
 echo "$lock" >"$folder/made-of"

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+from importlib.machinery import EXTENSION_SUFFIXES
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.tidy.repository import ROOT, settings
+
 if TYPE_CHECKING:
     from collections.abc import Generator
 
 pytest_plugins = ["tests.fixtures.services", "tests.e2e.fixtures"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--compiled", action="store_true", help="the compiled build is under test, not the source tree")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests of one build must not pass on the other."""
+    wanted = "compiled" if config.getoption("--compiled") else "source"
+    found = {name: build_of(name) for name in hot_modules()}
+    wrong = sorted(name for name, build in found.items() if build != wanted)
+    if wrong:
+        raise pytest.UsageError(f"under test should be the {wanted} build, but {', '.join(wrong)} are not of it")
+
+
+def hot_modules() -> list[str]:
+    hooks: dict[str, list[str]] = settings()["tool"]["hatch"]["build"]["targets"]["wheel"]["hooks"]["custom"]
+    return hooks["modules"]
+
+
+def build_of(module: str) -> str:
+    spec = find_spec(module)
+    file = Path(spec.origin) if spec is not None and spec.origin is not None else Path()
+    if file.name.endswith(tuple(EXTENSION_SUFFIXES)):
+        return "compiled"
+    return "source" if file == ROOT.joinpath(*module.split(".")).with_suffix(".py") else f"other ({file})"
 
 
 def has_gpu() -> bool:

@@ -1,4 +1,4 @@
-"""`turnpike version`: which Turnpike this is, and on which Python, as a bug report wants it."""
+"""`turnpike version`: which Turnpike this is, on which Python, compiled or not, as a bug report wants it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 from typing import TYPE_CHECKING, Final
 
+from gateway.built import compiled
+
 if TYPE_CHECKING:
     from gateway.cli.situation import Situation
 
@@ -14,7 +16,8 @@ DISTRIBUTION: Final = "turnpike-gateway"
 
 
 def version(_: Situation) -> None:
-    print(f"turnpike {of_this()} (Python {platform.python_version()})")
+    build = "compiled" if compiled() else "interpreted"
+    print(f"turnpike {of_this()} (Python {platform.python_version()}, {build})")
 
 
 def of_this() -> str:

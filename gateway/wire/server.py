@@ -62,8 +62,8 @@ class Door(Protocol):
         ...
 
 
-class ServerConnection(asyncio.Protocol):
-    """One client's connection."""
+class ServerConnection:
+    """One client's connection. An asyncio protocol by its methods; a base class would keep it from being compiled."""
 
     __slots__ = (
         "_body", "_body_bytes", "_buffer", "_decoder", "_door", "_head", "_last_head", "_last_head_bytes", "_loop",
@@ -118,6 +118,9 @@ class ServerConnection(asyncio.Protocol):
             self._buffer += data
             if len(self._buffer) > PIPELINE_BYTES_MAX and self._transport is not None:
                 self._transport.pause_reading()
+
+    def eof_received(self) -> None:
+        """The client sends no more; the transport closes once what is written has left."""
 
     def pause_writing(self) -> None:
         assert self._transport is not None

@@ -123,8 +123,8 @@ _ENCODING: Final = b"content-encoding"
 _CODINGS: Final = {b"gzip": "gzip", b"x-gzip": "gzip", b"deflate": "deflate"}
 
 
-class UpstreamConnection(asyncio.Protocol):
-    """One connection; one exchange at a time."""
+class UpstreamConnection:
+    """One connection; one exchange at a time. An asyncio protocol by its methods, without its base class."""
 
     __slots__ = (
         "_answered", "_buffer", "_decoder", "_head", "_inflater", "_loop", "_paused", "_pool", "_remaining", "_sent_at",
@@ -198,6 +198,15 @@ class UpstreamConnection(asyncio.Protocol):
             self._take(data)
         except (ProtocolError, BadAnswer) as error:
             self._break(error if isinstance(error, BadAnswer) else BadAnswer(str(error)))
+
+    def eof_received(self) -> None:
+        """The provider sends no more; the transport closes."""
+
+    def pause_writing(self) -> None:
+        """A request waits in the transport until the provider takes it."""
+
+    def resume_writing(self) -> None:
+        """The provider takes it."""
 
     def _whole(self, sink: Sink, head: ResponseHead, body: bytes) -> None:
         self._sink = None
@@ -359,7 +368,7 @@ class Pool:
         connection = UpstreamConnection(self, self._loop)
         try:
             async with asyncio.timeout(self._connect_s):
-                await self._connect(lambda: connection)
+                await self._connect(lambda: cast("asyncio.Protocol", connection))
         except TimeoutError as error:
             raise ConnectTimedOut(f"no connection within {self._connect_s:g} s") from error
         except ssl.SSLError as error:

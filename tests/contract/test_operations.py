@@ -53,6 +53,11 @@ def test_metrics_count_what_happened_by_model_and_provider(gateway: Gateway, key
     eventually(labelled, f"a turnpike_*{what}* metric names the model and the provider")
 
 
+def test_metrics_tell_the_build_that_is_under_test(gateway: Gateway, pytestconfig: pytest.Config) -> None:
+    compiled = str(pytestconfig.getoption("--compiled")).lower()
+    assert families(gateway)["turnpike_build_info"] == [f'turnpike_build_info{{version="0.1.0",compiled="{compiled}"}} 1']
+
+
 def test_metrics_never_carry_a_key(gateway: Gateway, key: Key, model: str) -> None:
     gateway.ask(key, chat(model), {"x-turnpike-user": "ada@example.org"})
     answer = gateway.client.get("/metrics")

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Final
 
-from tests.conftest import has_gpu
+import pytest
+
+from tests.conftest import build_of, has_gpu, hot_modules
 from tests.tidy.repository import ROOT
 
 if TYPE_CHECKING:
@@ -23,12 +25,18 @@ SKIPPING: Final = {
 }
 
 
+def is_compiled() -> bool:
+    return build_of(hot_modules()[0]) == "compiled"
+
+
 def run(folder: Path, tests: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     for name, text in tests.items():
         (folder / f"test_{name}.py").write_text(f"import pytest\n{text}\n")
     (folder / "pytest.ini").write_text("[pytest]\nmarkers = gpu\nasyncio_default_fixture_loop_scope = function\n")
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     command += ["--continue-on-collection-errors", str(folder)]
+    if is_compiled():
+        command += ["--compiled"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -44,3 +52,12 @@ def test_a_test_for_a_gpu_is_deselected_where_there_is_none(tmp_path: Path) -> N
     finished = run(tmp_path, {"both": "@pytest.mark.gpu\ndef test_it(): pass\ndef test_other(): pass"})
     assert finished.returncode == 0
     assert ("2 passed" if has_gpu() else "1 passed, 1 deselected") in finished.stdout
+
+
+def test_the_tests_of_one_build_do_not_run_on_the_other(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
+    command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)]
+    command += [] if is_compiled() else ["--compiled"]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert finished.returncode == pytest.ExitCode.USAGE_ERROR
+    assert all(name in finished.stderr for name in hot_modules())

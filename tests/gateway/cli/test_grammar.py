@@ -95,3 +95,10 @@ def test_a_reader_that_has_seen_enough_is_no_error(tmp_path) -> None:  # type: i
     command = f'{sys.executable} -c "{script}" | true'
     finished = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
     assert finished.stderr == ""
+
+
+def test_version_tells_the_build_that_is_under_test(
+    capsys: pytest.CaptureFixture[str], pytestconfig: pytest.Config
+) -> None:
+    assert main(["version"], {}) == 0
+    assert ("compiled)" if pytestconfig.getoption("--compiled") else "interpreted)") in capsys.readouterr().out

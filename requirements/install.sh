@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# install.sh FOLDER [compiled]: puts this project into the environment FOLDER, with the modules that requests run through
+# compiled where this machine can, and plain where it cannot or TURNPIKE_COMPILE=0 says so; `compiled` fails then
+# instead. Does nothing when FOLDER holds these very sources already. Nothing compiled lands in the source tree.
+set -euo pipefail
+
+folder=$1
+must=${2:-}
+cd "$(dirname "$0")/.."
+pip() { "$folder/bin/python" -m pip --disable-pip-version-check --no-input "$@"; }
+
+if [ "${TURNPIKE_COMPILE:-1}" = 0 ]; then
+    why="TURNPIKE_COMPILE=0"
+else
+    why=$("$folder/bin/python" requirements/compile.py --missing)
+fi
+sources=(gateway routing cache billing local_backend migrations requirements hatch_build.py pyproject.toml README.md)
+fingerprint=$(
+    {
+        "$folder/bin/python" -VV
+        echo "$why"
+        find "${sources[@]}" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
+    } | sha256sum
+)
+fingerprint=${fingerprint%% *}
+if [ "$(cat "$folder/holds" 2>/dev/null)" = "$fingerprint" ]; then
+    exit 0
+fi
+
+wheels=.cache/wheels
+wheel() {
+    rm -rf "$wheels/new" && mkdir -p "$wheels/new" \
+        && pip -q wheel --no-deps --no-build-isolation --wheel-dir "$wheels/new" . && mv "$wheels/new" "$wheels/$fingerprint"
+}
+# mypy and setuptools, for this Python: in a folder of their own, since the gateway needs neither.
+compiled_wheel() {
+    local tools
+    tools=$("$folder/bin/python" -VV | cat - requirements/compile.lock | sha256sum)
+    tools=$PWD/.cache/compile-tools/${tools%% *}
+    if [ ! -e "$tools/complete" ]; then
+        rm -rf "$tools" \
+            && pip -q install --target "$tools" --require-hashes --no-deps -r requirements/compile.lock \
+            && touch "$tools/complete" || return 1
+    fi
+    PYTHONPATH=$tools TURNPIKE_COMPILE=1 wheel
+}
+
+if [ ! -e "$wheels/$fingerprint" ]; then
+    if [ -z "$why" ]; then
+        echo "turnpike: compiling what requests run through, half a minute or so (TURNPIKE_COMPILE=0 leaves it out)"
+        mkdir -p .cache
+        compiled_wheel >.cache/compile.log 2>&1 || why="compiling failed, .cache/compile.log says how"
+    fi
+    if [ -n "$why" ]; then
+        if [ -n "$must" ]; then
+            echo "turnpike: cannot compile: $why" >&2
+            exit 1
+        fi
+        echo "turnpike: not compiled ($why): everything works, at about two thirds of the speed"
+        TURNPIKE_COMPILE=0 wheel
+    fi
+fi
+pip -qq install --no-deps --force-reinstall "$wheels/$fingerprint"/*.whl
+echo "$fingerprint" >"$folder/holds"

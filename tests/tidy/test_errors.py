@@ -24,7 +24,7 @@ ELSEWHERE: Final = frozenset(
         "billing.store.Stale",
         "billing.usage_span.SpanTooLong",
         "local_backend.install.InstallFailed",
-        "local_backend.install.PipFailed",
+        "local_backend.pip.PipFailed",
         "local_backend.launch.CannotRunError",
         "local_backend.readiness.NoAnswerError",
         "local_backend.readiness.RefusedError",

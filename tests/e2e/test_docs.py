@@ -17,7 +17,7 @@ import pytest
 from tests.e2e.fixtures import ONE, TWO
 from tests.e2e.gateway import ROOT, TURNPIKE, Gateway, Key, chat, environment, error_of, eventually
 from tests.fakes.provider import Provider
-from tests.fakes.script import refusal
+from tests.fakes.script import Close, Says, broken_stream, refusal
 from tests.tidy.test_docs import Snippet, snippets, table
 
 if TYPE_CHECKING:
@@ -190,6 +190,16 @@ def test_the_error_that_a_page_shows_is_what_comes(gateway: Gateway, key: Key) -
     got = gateway.ask(key, chat("gpt-none"))
     error_of(got, 404, "model_not_found")
     assert got.json() == {**example, "request_id": got.headers["x-request-id"]}
+
+
+def test_the_event_that_ends_a_broken_stream_is_as_the_page_shows_it(
+    gateway: Gateway, key: Key, one: Provider, model: str
+) -> None:
+    (shown,) = (snippet.text.strip() for snippet in snippets("text") if snippet.page.name == "errors.md")
+    one.always(model, broken_stream(Says(), Close(), after=3))
+    came = gateway.ask(key, chat(model, stream=True)).text.strip().split("\n\n")[-1]
+    before, between, after = (re.escape(part) for part in shown.split("…"))
+    assert re.fullmatch(f"{before}.+{between}[0-9a-f]+{after}", came), came
 
 
 def test_the_metrics_are_those_of_the_table(gateway: Gateway, key: Key, model: str) -> None:

@@ -394,7 +394,9 @@ Served = "tuple[int, list[bytes]]"
 
 
 @pytest.fixture
-async def connected() -> AsyncIterator[Callable[[Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]], Awaitable[Pool]]]:
+async def connected() -> AsyncIterator[
+    Callable[[Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]], Awaitable[Pool]]
+]:
     """A pool of connections to a server that behaves as told."""
     servers: list[asyncio.Server] = []
     pools: list[Pool] = []

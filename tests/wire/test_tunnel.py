@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import ssl
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from gateway.wire.tunnel import ANSWER_BYTES_MAX, proxy_for, tunnelled_connect
-from gateway.wire.upstream import ConnectFailed, ConnectTimedOut, Origin, Pool
+from gateway.wire.upstream import ConnectFailed, ConnectTimedOut, Origin
 from tests.fakes.certificate import Certificate, make_certificate
+from tests.fakes.provider import closed_port
+from tests.wire.listening import Listening
 from tests.wire.test_upstream import Kept, over
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from types import TracebackType
+    from collections.abc import AsyncIterator, Mapping
+
+    from gateway.wire.upstream import Pool
 
 PROXY: Final = "http://proxy.test:3128"
 PLAIN: Final = Origin.of("http://api.test/v1")
@@ -72,75 +75,57 @@ def test_no_proxy_excepts_names_below_it_networks_and_all(host: str, no_proxy: s
     assert (proxy_for(origin, {"https_proxy": PROXY, "NO_PROXY": no_proxy}) is None) is direct
 
 
-@dataclass
 class Proxy:
     """A CONNECT proxy on loopback that leads everywhere to one port, or answers as told."""
 
-    to_port: int = 0
-    says: bytes | None = None
-    tls: ssl.SSLContext | None = None
-    asked: list[bytes] = field(default_factory=list)
-    port: int = 0
+    def __init__(self, listening: Listening, to_port: int = 0, says: bytes | None = None) -> None:
+        self.asked: list[bytes] = []
+        self._listening = listening
+        self._to_port = to_port
+        self._says = says
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self.tls)
-        self.port = self._server.sockets[0].getsockname()[1]
-        self._tasks: set[asyncio.Task[None]] = set()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def at(self, tls: ssl.SSLContext | None = None) -> int:
+        return await self._listening.at(self._serve, tls)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        head = await reader.readuntil(b"\r\n\r\n")
-        self.asked.append(head)
-        if self.says is not None:
-            writer.write(self.says)
+        self.asked.append(await reader.readuntil(b"\r\n\r\n"))
+        if self._says is not None:
+            writer.write(self._says)
             await writer.drain()
             writer.close()
             return
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.to_port)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._to_port)
+        self._listening.owns(far_writer)
         # In two pieces, as it may come.
         writer.write(b"HTTP/1.1 200 Connection est")
         await writer.drain()
         await asyncio.sleep(0.01)
         writer.write(b"ablished\r\nvia: test\r\n\r\n")
-        self._tasks |= {
-            asyncio.create_task(_pump(reader, far_writer)),
-            asyncio.create_task(_pump(far_reader, writer)),
-        }
+        async with asyncio.TaskGroup() as both:
+            both.create_task(_pump(reader, far_writer))
+            both.create_task(_pump(far_reader, writer))
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
+    with contextlib.suppress(OSError):  # one side has gone; so does the other
         while data := await reader.read(65536):
             writer.write(data)
             await writer.drain()
-    except (ConnectionError, ssl.SSLError):
-        pass  # one side has gone; so does the other
-    finally:
-        writer.close()
+    writer.close()
 
 
 async def hello(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Answers each request of seven bytes."""
-    try:
-        while True:
-            await reader.readexactly(7)
-            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
-    except (asyncio.IncompleteReadError, ConnectionError):
-        writer.close()
+    while True:
+        await reader.readexactly(7)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello")
 
 
-def pool_through(proxy: str, url: str, tls: ssl.SSLContext | None = None, connect_s: float = 5) -> Pool:
-    loop = asyncio.get_running_loop()
-    origin = Origin.of(url)
-    return Pool(origin, tunnelled_connect(origin, proxy, loop, tls), loop, connect_s=connect_s)
+def through(
+    listening: Listening, proxy: str, url: str, tls: ssl.SSLContext | None = None, connect_s: float = 5
+) -> Pool:
+    connect = tunnelled_connect(Origin.of(url), proxy, asyncio.get_running_loop(), tls)
+    return listening.pool(url, connect, connect_s=connect_s)
 
 
 async def said(pool: Pool) -> bytes:
@@ -149,6 +134,13 @@ async def said(pool: Pool) -> bytes:
     await over(sink)
     assert sink.error is None
     return sink.received
+
+
+@pytest.fixture
+async def listening() -> AsyncIterator[Listening]:
+    made = Listening()
+    yield made
+    await made.close()
 
 
 @pytest.fixture(scope="module")
@@ -160,41 +152,34 @@ def trusting(certificate: Certificate) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(certificate.file))
 
 
-async def test_plain_http_goes_through_and_the_connection_is_used_again() -> None:
-    provider = await asyncio.start_server(hello, "127.0.0.1", 0)
-    async with Proxy(provider.sockets[0].getsockname()[1]) as proxy:
-        pool = pool_through(f"http://ada:p%40ss@127.0.0.1:{proxy.port}", "http://api.test:8080/v1")
-        assert await said(pool) == b"hello"
-        assert await said(pool) == b"hello"
-        [asked] = proxy.asked
-        credentials = base64.b64encode(b"ada:p@ss")
-        assert asked == (
-            b"CONNECT api.test:8080 HTTP/1.1\r\nhost: api.test:8080\r\n"
-            b"proxy-authorization: Basic " + credentials + b"\r\n\r\n"
-        )
-        pool.close()
-    provider.close()
+async def test_plain_http_goes_through_and_the_connection_is_used_again(listening: Listening) -> None:
+    proxy = Proxy(listening, await listening.at(hello))
+    pool = through(listening, f"http://ada:p%40ss@127.0.0.1:{await proxy.at()}", "http://api.test:8080/v1")
+    assert await said(pool) == b"hello"
+    assert await said(pool) == b"hello"
+    [asked] = proxy.asked
+    credentials = base64.b64encode(b"ada:p@ss")
+    assert asked == (
+        b"CONNECT api.test:8080 HTTP/1.1\r\nhost: api.test:8080\r\n"
+        b"proxy-authorization: Basic " + credentials + b"\r\n\r\n"
+    )
 
 
-async def test_tls_is_spoken_with_the_provider_and_not_with_the_proxy(certificate: Certificate) -> None:
-    provider = await asyncio.start_server(hello, "127.0.0.1", 0, ssl=certificate.server_context())
-    async with Proxy(provider.sockets[0].getsockname()[1]) as proxy:
-        pool = pool_through(f"127.0.0.1:{proxy.port}", "https://localhost", trusting(certificate))
-        assert await said(pool) == b"hello"
-        assert proxy.asked[0].startswith(b"CONNECT localhost:443 HTTP/1.1\r\n")
-        pool.close()
-        with pytest.raises(ConnectFailed, match="TLS failed"):
-            await pool_through(f"127.0.0.1:{proxy.port}", "https://other.test", trusting(certificate)).connect()
-    provider.close()
+async def test_tls_is_spoken_with_the_provider_and_not_with_the_proxy(
+    listening: Listening, certificate: Certificate
+) -> None:
+    proxy = Proxy(listening, await listening.at(hello, certificate.server_context()))
+    where = f"127.0.0.1:{await proxy.at()}"
+    assert await said(through(listening, where, "https://localhost", trusting(certificate))) == b"hello"
+    assert proxy.asked[0].startswith(b"CONNECT localhost:443 HTTP/1.1\r\n")
+    with pytest.raises(ConnectFailed, match="TLS failed"):
+        await through(listening, where, "https://other.test", trusting(certificate)).connect()
 
 
-async def test_a_proxy_may_itself_be_spoken_to_in_tls(certificate: Certificate) -> None:
-    provider = await asyncio.start_server(hello, "127.0.0.1", 0)
-    async with Proxy(provider.sockets[0].getsockname()[1], tls=certificate.server_context()) as proxy:
-        pool = pool_through(f"https://localhost:{proxy.port}", "http://api.test", trusting(certificate))
-        assert await said(pool) == b"hello"
-        pool.close()
-    provider.close()
+async def test_a_proxy_may_itself_be_spoken_to_in_tls(listening: Listening, certificate: Certificate) -> None:
+    proxy = Proxy(listening, await listening.at(hello))
+    where = f"https://localhost:{await proxy.at(certificate.server_context())}"
+    assert await said(through(listening, where, "http://api.test", trusting(certificate))) == b"hello"
 
 
 @pytest.mark.parametrize(
@@ -208,19 +193,19 @@ async def test_a_proxy_may_itself_be_spoken_to_in_tls(certificate: Certificate) 
         (b"x" * (ANSWER_BYTES_MAX + 1), "answered CONNECT with nothing readable"),
     ],
 )
-async def test_a_proxy_that_refuses_is_told(says: bytes, told: str) -> None:
-    async with Proxy(says=says) as proxy:
-        with pytest.raises(ConnectFailed, match=told):
-            await pool_through(f"http://127.0.0.1:{proxy.port}", "http://api.test").connect()
+async def test_a_proxy_that_refuses_is_told(listening: Listening, says: bytes, told: str) -> None:
+    port = await Proxy(listening, says=says).at()
+    with pytest.raises(ConnectFailed, match=told):
+        await through(listening, f"http://127.0.0.1:{port}", "http://api.test").connect()
 
 
-async def test_a_proxy_that_is_not_there_or_does_not_answer_is_told() -> None:
-    async with Proxy(says=b"") as proxy:
-        port = proxy.port
+async def test_a_proxy_that_is_not_there_or_does_not_answer_is_told(listening: Listening) -> None:
     with pytest.raises(ConnectFailed, match="refused"):
-        await pool_through(f"http://127.0.0.1:{port}", "http://api.test").connect()
-    silent = await asyncio.start_server(lambda reader, writer: asyncio.sleep(0), "127.0.0.1", 0)
-    port = silent.sockets[0].getsockname()[1]
+        await through(listening, f"http://127.0.0.1:{closed_port()}", "http://api.test").connect()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    port = await listening.at(silent)
     with pytest.raises(ConnectTimedOut):
-        await pool_through(f"http://127.0.0.1:{port}", "http://api.test", connect_s=0.1).connect()
-    silent.close()
+        await through(listening, f"http://127.0.0.1:{port}", "http://api.test", connect_s=0.1).connect()

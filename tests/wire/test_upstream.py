@@ -29,6 +29,7 @@ from gateway.wire.upstream import (
     plain_connect,
 )
 from tests.fakes.certificate import make_certificate
+from tests.wire.listening import Listening
 from tests.wire.fake_transport import Loop, Transport, pieces
 
 if TYPE_CHECKING:
@@ -390,35 +391,12 @@ def test_what_is_no_address_is_refused(url: str) -> None:
 
 # --- over real sockets ---
 
-Served = "tuple[int, list[bytes]]"
-
 
 @pytest.fixture
-async def connected() -> AsyncIterator[
-    Callable[[Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]], Awaitable[Pool]]
-]:
-    """A pool of connections to a server that behaves as told."""
-    servers: list[asyncio.Server] = []
-    pools: list[Pool] = []
-
-    async def serve(behave: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]) -> Pool:
-        server = await asyncio.start_server(behave, "127.0.0.1", 0)
-        servers.append(server)
-        port = server.sockets[0].getsockname()[1]
-        pools.append(pool_to(f"http://127.0.0.1:{port}"))
-        return pools[-1]
-
-    yield serve
-    for pool in pools:
-        pool.close()
-    for server in servers:
-        server.close()
-
-
-def pool_to(url: str, tls: ssl.SSLContext | None = None, connect_s: float = 5) -> Pool:
-    loop = asyncio.get_running_loop()
-    origin = Origin.of(url)
-    return Pool(origin, plain_connect(origin, loop, tls), loop, connect_s=connect_s)
+async def listening() -> AsyncIterator[Listening]:
+    made = Listening()
+    yield made
+    await made.close()
 
 
 async def over(sink: Kept) -> Kept:
@@ -428,7 +406,7 @@ async def over(sink: Kept) -> Kept:
     return sink
 
 
-async def test_a_connection_is_opened_kept_and_used_again(connected: Any) -> None:
+async def test_a_connection_is_opened_kept_and_used_again(listening: Listening) -> None:
     peers: set[object] = set()
 
     async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -438,7 +416,7 @@ async def test_a_connection_is_opened_kept_and_used_again(connected: Any) -> Non
             writer.write(answer(b"hello"))
         writer.close()
 
-    pool = await connected(twice)
+    pool = listening.pool(f"http://127.0.0.1:{await listening.at(twice)}")
     for _ in range(2):
         connection = pool.idle() or await pool.connect()
         connection.send(b"request", sink := Kept())
@@ -446,7 +424,7 @@ async def test_a_connection_is_opened_kept_and_used_again(connected: Any) -> Non
     assert len(peers) == 1
 
 
-async def test_a_reset_is_told(connected: Any) -> None:
+async def test_a_reset_is_told(listening: Listening) -> None:
     async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(7)
         writer.write(answer(b"half", length=9))
@@ -455,21 +433,21 @@ async def test_a_reset_is_told(connected: Any) -> None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         writer.transport.abort()
 
-    pool = await connected(reset)
+    pool = listening.pool(f"http://127.0.0.1:{await listening.at(reset)}")
     connection = await pool.connect()
     connection.send(b"request", sink := Kept())
     assert isinstance((await over(sink)).error, ConnectionReset)
 
 
-async def test_who_cannot_be_reached_is_told_without_an_address() -> None:
+async def test_who_cannot_be_reached_is_told_without_an_address(listening: Listening) -> None:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     with pytest.raises(ConnectFailed) as caught:
-        await pool_to(f"http://127.0.0.1:{port}").connect()
+        await listening.pool(f"http://127.0.0.1:{port}").connect()
     assert str(caught.value) == "no connection: refused"
     with pytest.raises(ConnectFailed) as caught:
-        await pool_to("http://nowhere.invalid").connect()
+        await listening.pool("http://nowhere.invalid").connect()
     assert "nowhere" not in str(caught.value)
 
 
@@ -483,25 +461,18 @@ async def test_a_connection_that_takes_too_long_is_given_up() -> None:
         await Pool(ORIGIN, never, loop, connect_s=0.05).connect()
 
 
-async def test_tls_is_verified_and_a_stranger_refused(tmp_path: Path) -> None:
+async def test_tls_is_verified_and_a_stranger_refused(listening: Listening, tmp_path: Path) -> None:
     certificate = make_certificate(tmp_path)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readexactly(7)
         writer.write(answer(b"secret"))
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certificate.server_context())
-    url = f"https://localhost:{server.sockets[0].getsockname()[1]}"
+    url = f"https://localhost:{await listening.at(serve, certificate.server_context())}"
     trusting = ssl.create_default_context(cafile=str(certificate.file))
-    pool = pool_to(url, trusting)
-    try:
-        connection = await pool.connect()
-        connection.send(b"request", sink := Kept())
-        assert (await over(sink)).received == b"secret"
+    connection = await listening.pool(url, tls=trusting).connect()
+    connection.send(b"request", sink := Kept())
+    assert (await over(sink)).received == b"secret"
+    for where, trust in ((url, ssl.create_default_context()), (url.replace("localhost", "127.0.0.1"), trusting)):
         with pytest.raises(ConnectFailed, match="TLS failed"):
-            await pool_to(url, ssl.create_default_context()).connect()
-        with pytest.raises(ConnectFailed, match="TLS failed"):
-            await pool_to(url.replace("localhost", "127.0.0.1"), trusting).connect()
-    finally:
-        pool.close()
-        server.close()
+            await listening.pool(where, tls=trust).connect()

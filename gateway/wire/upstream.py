@@ -155,6 +155,9 @@ class UpstreamConnection:
         assert self._sink is None
         self._sink = sink
         self._answered = False
+        if not self.reused and self._transport.is_closing():  # between its opening and now; `Pool.idle` asks the others
+            self._break(StaleConnection("the connection closed before the request was sent"))
+            return
         self._sent_at = self._loop.time()
         self._transport.write(request)
 
@@ -166,7 +169,7 @@ class UpstreamConnection:
 
     def pause(self) -> None:
         """Stops reading: whoever takes the answer is slower than the provider."""
-        if self._transport is not None and not self._transport.is_closing():
+        if self._sink is not None and self._transport is not None and not self._transport.is_closing():
             self._paused = True
             self._transport.pause_reading()
 

@@ -34,7 +34,11 @@ def chat() -> Roads:
     return roads(
         "openai",
         "custom",
-        pools={"chat": ("openai/gpt-4o-mini", "openai/gpt-4o"), "odd": ("openai/gpt-4o", "custom/x"), "own": ("custom/y",)},
+        pools={
+            "chat": ("openai/gpt-4o-mini", "openai/gpt-4o"),
+            "odd": ("openai/gpt-4o", "custom/x"),
+            "own": ("custom/y",),
+        },
     )
 
 

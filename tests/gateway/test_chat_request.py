@@ -184,7 +184,9 @@ def mutated(raw: bytes, chance: random.Random) -> bytes:
             case 1:
                 del data[place : place + chance.randint(1, 12)]
             case 2:
-                data[place:place] = chance.choice((b"null", b"{}", b"[[", b"1e9", b"-0", b'"', b"\\u00", b"true", b"1e999"))
+                data[place:place] = chance.choice(
+                    (b"null", b"{}", b"[[", b"1e9", b"-0", b'"', b"\\u00", b"true", b"1e999")
+                )
             case _:
                 data[place:place] = data[place : place + chance.randint(1, 30)]
     return bytes(data)
@@ -220,7 +222,10 @@ def test_ten_thousand_mutated_bodies_raise_nothing_but_bad_request() -> None:
 
 leaves = st.one_of(st.none(), st.integers(), st.text('[]{}"\\ab\n', max_size=8))
 documents = st.recursive(
-    leaves, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text('[]{}"\\a', max_size=4), inner, max_size=3))
+    leaves,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=3), st.dictionaries(st.text('[]{}"\\a', max_size=4), inner, max_size=3)
+    ),
 )
 
 

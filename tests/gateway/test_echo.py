@@ -62,7 +62,10 @@ async def test_a_stream_says_the_same_in_pieces() -> None:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ([{"type": "text", "text": "part one"}, {"type": "image_url"}, "x", {"text": 7}, {"text": "two"}], "part one two"),
+        (
+            [{"type": "text", "text": "part one"}, {"type": "image_url"}, "x", {"text": 7}, {"text": "two"}],
+            "part one two",
+        ),
         ("", ""),
         (None, ""),
         (7, ""),

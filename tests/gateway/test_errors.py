@@ -107,7 +107,9 @@ def test_a_405_says_what_is_allowed() -> None:
 
 
 def test_a_providers_refusal_keeps_its_status_and_words() -> None:
-    rendered, told = shown(ProviderRefused(413, {"message": "too long", "code": "context_length_exceeded", "type": None}))
+    rendered, told = shown(
+        ProviderRefused(413, {"message": "too long", "code": "context_length_exceeded", "type": None})
+    )
     assert (rendered.status, rendered.code) == (413, "context_length_exceeded")
     assert told == {"message": "too long", "type": None, "param": None, "code": "context_length_exceeded"}
     assert shown(ProviderRefused(400, {}))[0].code == ""

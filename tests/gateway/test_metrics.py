@@ -70,7 +70,9 @@ def test_the_first_content_of_streams_has_its_own_histogram() -> None:
     metrics = Metrics()
     metrics.request(request())
     found = samples(metrics)
-    counts = [value for name, value in found.items() if name.startswith("turnpike_time_to_first_content_seconds_bucket")]
+    counts = [
+        value for name, value in found.items() if name.startswith("turnpike_time_to_first_content_seconds_bucket")
+    ]
     assert len(counts) == len(BUCKETS) + 1
     assert found[f"turnpike_time_to_first_content_seconds_sum{{{LABELS}}}"] == "0.004000"
 
@@ -99,13 +101,18 @@ def test_there_are_no_more_series_than_the_limit(monkeypatch: pytest.MonkeyPatch
         metrics.request(request(f"m{number}"))
         metrics.attempt(attempt(f"m{number}"))
     found = samples(metrics)
-    assert found[f'turnpike_requests_total{{model="{OTHER}",provider="{OTHER}",team="{OTHER}",status="200",cache="miss"}}'] == "3"
+    assert (
+        found[f'turnpike_requests_total{{model="{OTHER}",provider="{OTHER}",team="{OTHER}",status="200",cache="miss"}}']
+        == "3"
+    )
     assert found[f'turnpike_attempts_total{{model="{OTHER}",provider="{OTHER}",outcome="answered"}}'] == "3"
     assert 'model="m1"' in "".join(found)
     assert 'model="m3"' not in "".join(found)
 
 
-def test_gauges_are_read_when_scraped_and_surprises_are_logged_with_their_request(caplog: pytest.LogCaptureFixture) -> None:
+def test_gauges_are_read_when_scraped_and_surprises_are_logged_with_their_request(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     metrics = Metrics()
     metrics.gauge("turnpike_x", "An x.", lambda: 1.5)
     with caplog.at_level(logging.ERROR, "turnpike"):

@@ -31,13 +31,16 @@ def test_what_looks_like_a_key_or_an_address_is_taken_out(secret: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "the model is overloaded", "version 1.2.3 of gpt-4o", "task-oriented", "a [list] of [3] things", "risky"]
+    "text",
+    ["", "the model is overloaded", "version 1.2.3 of gpt-4o", "task-oriented", "a [list] of [3] things", "risky"],
 )
 def test_ordinary_words_stay(text: str) -> None:
     assert scrub(text, ("a-secret-not-there",)) == text
 
 
-secrets = st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="[]remov"), min_size=6, max_size=20)
+secrets = st.text(
+    st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="[]remov"), min_size=6, max_size=20
+)
 
 
 @given(st.text(max_size=30), secrets, st.text(max_size=30), st.text(max_size=30))

@@ -50,7 +50,13 @@ def test_milliseconds_are_more_precise_and_win() -> None:
     assert waits() is None
 
 
-@given(st.one_of(st.binary(max_size=40), st.floats().map(lambda number: str(number).encode()), st.integers().map(lambda n: b"%d" % n)))
+@given(
+    st.one_of(
+        st.binary(max_size=40),
+        st.floats().map(lambda number: str(number).encode()),
+        st.integers().map(lambda n: b"%d" % n),
+    )
+)
 def test_whatever_it_says_it_is_a_wait_or_nothing(value: bytes) -> None:
     for found in (waits(retry_after=value), waits(retry_after_ms=value)):
         assert found is None or (found >= 0 and not math.isnan(found))
@@ -64,7 +70,10 @@ def provider(*secrets: str) -> Provider:
 @pytest.mark.parametrize(
     ("body", "told"),
     [
-        (b'{"error":{"message":"m","type":"t","param":null,"code":7,"extra":1}}', {"message": "m", "type": "t", "param": None, "code": 7}),
+        (
+            b'{"error":{"message":"m","type":"t","param":null,"code":7,"extra":1}}',
+            {"message": "m", "type": "t", "param": None, "code": 7},
+        ),
         (b'{"error":"plain words"}', {"message": "plain words"}),
         (b'{"message":"at the top","object":"error"}', {"message": "at the top"}),
         (b'{"error":{"message":{"nested":1},"code":"c"}}', {"code": "c"}),
@@ -82,6 +91,8 @@ def test_a_providers_error_is_read_in_each_shape(body: bytes, told: dict[str, ob
 
 
 def test_a_providers_error_tells_no_secret() -> None:
-    said = error_told(b'{"error":{"message":"key hush-hush at 10.0.0.7 refused","code":"hush-hush"}}', provider("hush-hush"))
+    said = error_told(
+        b'{"error":{"message":"key hush-hush at 10.0.0.7 refused","code":"hush-hush"}}', provider("hush-hush")
+    )
     assert said == {"message": "key [removed] at [removed] refused", "code": "[removed]"}
     assert error_told(b"no hush-hush", provider("hush-hush")) == {"message": "no [removed]"}

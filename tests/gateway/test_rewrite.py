@@ -28,11 +28,19 @@ def raw_members(body: bytes) -> dict[str, bytes]:
 
 
 json_values = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**53), 2**53), st.floats(allow_nan=False, allow_infinity=False), st.text()),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**53), 2**53),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text(),
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
     max_leaves=8,
 )
-odd_names = st.one_of(st.text(), st.sampled_from(["Model", "model ", "models", "stream_options2", 'x"model"', "ümodel"]))
+odd_names = st.one_of(
+    st.text(), st.sampled_from(["Model", "model ", "models", "stream_options2", 'x"model"', "ümodel"])
+)
 KNOWN: Final = {"model", "messages", "stream", "stream_options"}
 
 
@@ -52,7 +60,9 @@ def bodies(draw: st.DrawFn) -> bytes:
     ascii_only, spaced = draw(st.booleans()), draw(st.booleans())
     colon = " : " if spaced else ":"
     parts = [
-        json.dumps(name, ensure_ascii=ascii_only) + colon + json.dumps(value, ensure_ascii=ascii_only, indent=1 if spaced else None)
+        json.dumps(name, ensure_ascii=ascii_only)
+        + colon
+        + json.dumps(value, ensure_ascii=ascii_only, indent=1 if spaced else None)
         for name, value in draw(st.permutations(fields))
     ]
     text = "{" + (" , " if spaced else ",").join(parts) + "}" + (" \r\n" if spaced else "")

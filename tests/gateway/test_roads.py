@@ -72,7 +72,9 @@ def test_a_pinned_name_is_read_at_its_first_separator(name: str, target: str) ->
     assert targets(roads("openai", "custom"), name) == [target]
 
 
-@pytest.mark.parametrize("name", ["", "/", "openai/", "nobody/gpt", "unheard-of", ":x", "openai", "local/x", "demo/other"])
+@pytest.mark.parametrize(
+    "name", ["", "/", "openai/", "nobody/gpt", "unheard-of", ":x", "openai", "local/x", "demo/other"]
+)
 def test_a_name_that_leads_nowhere(name: str) -> None:
     assert roads("openai", LOCAL, DEMO).named(name) is None
 
@@ -106,14 +108,18 @@ def test_the_price_is_the_configured_one_else_the_tables_else_none_is_known() ->
 
 
 def test_fallbacks_follow_and_unknown_ones_are_left_out() -> None:
-    made = roads("openai", pools={"a": ("openai/a",), "b": ("openai/b",)}, fallbacks={"a": ("b", "nowhere", "openai/c")})
+    made = roads(
+        "openai", pools={"a": ("openai/a",), "b": ("openai/b",)}, fallbacks={"a": ("b", "nowhere", "openai/c")}
+    )
     named = made.named("a")
     assert named is not None
     assert [pool.name for pool in named.fallbacks] == ["b", "openai/c"]
 
 
 def test_a_fallback_is_no_way_around_an_allow_list() -> None:
-    made = roads("openai", pools={"a": ("openai/a",), "b": ("openai/b",), "c": ("openai/c",)}, fallbacks={"a": ("b", "c")})
+    made = roads(
+        "openai", pools={"a": ("openai/a",), "b": ("openai/b",), "c": ("openai/c",)}, fallbacks={"a": ("b", "c")}
+    )
     named = made.named("a")
     assert named is not None
 

@@ -36,7 +36,10 @@ usages = st.builds(
     lambda flat, prompt, completion: {**flat, **prompt, **completion},
     some(["prompt_tokens", "completion_tokens", "total_tokens", "prompt_cache_hit_tokens"]),
     st.fixed_dictionaries(
-        {}, optional={"prompt_tokens_details": st.one_of(odd, some(["cached_tokens", "audio_tokens", "cache_write_tokens"]))}
+        {},
+        optional={
+            "prompt_tokens_details": st.one_of(odd, some(["cached_tokens", "audio_tokens", "cache_write_tokens"]))
+        },
     ),
     st.fixed_dictionaries(
         {}, optional={"completion_tokens_details": st.one_of(odd, some(["reasoning_tokens", "audio_tokens"]))}
@@ -80,7 +83,11 @@ def test_a_stream_and_a_whole_answer_are_counted_alike(
         ({"prompt_tokens": 11}, Usage(11)),
         ({"prompt_tokens": 11, "completion_tokens": 7, "prompt_cache_hit_tokens": 5}, Usage(11, 5, 0, 7)),
         (
-            {"prompt_tokens": 11, "completion_tokens": 7, "prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 2}},
+            {
+                "prompt_tokens": 11,
+                "completion_tokens": 7,
+                "prompt_tokens_details": {"cached_tokens": 5, "cache_write_tokens": 2},
+            },
             Usage(11, 5, 2, 7),
         ),
         # Gemini's compatible endpoint counts reasoning beside the completion.
@@ -111,7 +118,8 @@ def test_an_answer_without_usage_says_so(said: object) -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"<html>", b"[]", b'"x"', b"{}", b'{"choices":7}', b'{"usage":{}}', b'{"choices":[],\xff}', b"{" * 3000]
+    "body",
+    [b"", b"<html>", b"[]", b'"x"', b"{}", b'{"choices":7}', b'{"usage":{}}', b'{"choices":[],\xff}', b"{" * 3000],
 )
 def test_what_is_no_chat_completion_has_none(body: bytes) -> None:
     assert usage_of_answer(body) is None

@@ -91,7 +91,9 @@ def test_a_head_with_a_byte_exchanged_is_read_or_refused(head: bytes, place: int
         assert error.status in {400, 414, 417}
         assert str(error)
     else:
-        assert all(b"\r" not in part and b"\n" not in part and b"\x00" not in part for pair in read.headers for part in pair)
+        assert all(
+            b"\r" not in part and b"\n" not in part and b"\x00" not in part for pair in read.headers for part in pair
+        )
 
 
 def head(*lines: str, first: str = "POST /v1/chat/completions HTTP/1.1") -> bytes:

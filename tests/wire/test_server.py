@@ -199,7 +199,11 @@ def refused(data: bytes, status: int, said: bytes) -> None:
         (b"GET / HTTP/1.1\nhost: a\n\n", 400, b"end in CRLF"),
         (b"\nGET", 400, b"end in CRLF"),
         (post(b"x" * 101), 413, b"request_body_bytes_max"),
-        (b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999\r\nexpect: 100-continue\r\n\r\n", 413, b"exceeds 100"),
+        (
+            b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999\r\nexpect: 100-continue\r\n\r\n",
+            413,
+            b"exceeds 100",
+        ),
         (chunked(b"x" * 60, b"y" * 41), 413, b"exceeds 100"),
         (b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;a=b\r\n", 400, b"malformed_request"),
     ],

@@ -17,7 +17,15 @@ TEMPERATURE_DEFAULT: Final = 1.0
 
 
 # Words that an ordinary stream of one choice does not hold; inside a string their quotes would be escaped.
-_DOUBTFUL: Final = (b'"error"', b'"tool_calls":[', b'"tool_calls": [', b'"function_call":{', b'"refusal":"', b'"refusal": "', b"\r")
+_DOUBTFUL: Final = (
+    b'"error"',
+    b'"tool_calls":[',
+    b'"tool_calls": [',
+    b'"function_call":{',
+    b'"refusal":"',
+    b'"refusal": "',
+    b"\r",
+)
 _FINISHES: Final = re.compile(rb'"finish_reason":\s*"([^"]*)"')
 _CONTENT: Final = re.compile(rb'"content":\s*"[^"]')
 
@@ -32,7 +40,7 @@ class Directive(Enum):
     ONLY = "only"
 
 
-class UnknownDirective(ValueError):  # noqa: N818 - named as what is wrong, like all of ours
+class UnknownDirective(ValueError):
     """The header holds none of the words that it may hold."""
 
 
@@ -113,7 +121,7 @@ def unkept_because(answer: Mapping[str, object]) -> str | None:
 
 
 def unkept_stream_because(events: bytes) -> str | None:
-    """The same of a stream's bytes: it must have come to its `[DONE]`. Read event by event only where a word says so."""
+    """The same of a stream's bytes: it must have come to its `[DONE]`. Its events are read only where a word says so."""
     if events.endswith(b"data: [DONE]\n\n") and not any(word in events for word in _DOUBTFUL):
         finishes = _FINISHES.findall(events)
         if finishes == [b"stop"] and events.count(b"[DONE]") == 1 and _CONTENT.search(events):

@@ -5,6 +5,7 @@ still be taken. From then on bytes pass from the provider's callback to the clie
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from gateway.wire.clock import Sweep
@@ -27,6 +28,8 @@ class Clocks(Protocol):
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop: ...
+    @property
+    def monotonic(self) -> Callable[[], float]: ...
     @property
     def sweep(self) -> Sweep: ...
     @property
@@ -111,14 +114,7 @@ class Answer(Waiter[None]):
     def body(self, data: bytes) -> None:
         stream = self._stream
         if stream is None:
-            self._bytes += len(data)
-            if self._bytes > self._s.response_body_bytes_max:
-                self._fail(BadAnswer(f"the provider's answer exceeds {self._s.response_body_bytes_max} bytes"))
-                return
-            if self._pieces is None:
-                self._pieces = [data]
-            else:
-                self._pieces.append(data)
+            self._collect(data)
             return
         now = self.last_at = self._s.loop.time()
         self.expires_at = min(self.deadline, now + self._timeouts.idle_s)
@@ -127,24 +123,36 @@ class Answer(Waiter[None]):
         except StreamBroken as error:
             self._fail(BadAnswer(str(error)))
             return
-        if self.relaying:
-            if out and self._client is not None:
-                self._client.stream(out)
-                if self._copy is not None:
-                    self._copied(out)
-            return
+        if not self.relaying:
+            self._hold(stream, out)
+        elif out and self._client is not None:
+            self._client.stream(out)
+            if self._copy is not None:
+                self._copied(out)
+
+    def _collect(self, data: bytes) -> None:
+        self._bytes += len(data)
+        if self._bytes > self._s.response_body_bytes_max:
+            self._fail(BadAnswer(f"the provider's answer exceeds {self._s.response_body_bytes_max} bytes"))
+        elif self._pieces is None:
+            self._pieces = [data]
+        else:
+            self._pieces.append(data)
+
+    def _hold(self, stream: ChatStream, out: bytes) -> None:
+        """Keeps what comes before the first content, when the answer can be judged."""
         if out:
+            self._bytes += len(out)
             if self._pieces is None:
                 self._pieces = [out]
             else:
                 self._pieces.append(out)
-            self._bytes += len(out)
-            if self._bytes > HELD_BYTES_MAX:
-                self._fail(BadAnswer("the provider's stream has no content"))
-                return
-        if stream.content_seen and not self.ready:
-            self.first_content_at = now
-            self.set(None)
+        if stream.content_seen:
+            if not self.ready:
+                self.first_content_at = self._s.monotonic()
+                self.set(None)
+        elif self._bytes > HELD_BYTES_MAX:
+            self._fail(BadAnswer("the provider's stream has no content"))
 
     def end(self) -> None:
         self._s.sweep.discard(self)
@@ -250,4 +258,3 @@ class Answer(Waiter[None]):
     def streamed(self) -> ChatStream | None:
         """The stream's reader, or None where the provider answered otherwise."""
         return self._stream
-

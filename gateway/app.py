@@ -1,4 +1,6 @@
-"""The composition root: builds every object once, and is the only place that reads the clock, chance and the environment."""
+"""The composition root: builds every object once, and is the only place that reads the clock, chance and the
+environment.
+"""
 
 import asyncio
 import contextlib
@@ -215,7 +217,9 @@ class _Admin:
         await application(scope, receive, send)
 
 
-def _connections(origin: Origin, connect_s: float, *, loop: asyncio.AbstractEventLoop, environ: Mapping[str, str]) -> Pool:
+def _connections(
+    origin: Origin, connect_s: float, *, loop: asyncio.AbstractEventLoop, environ: Mapping[str, str]
+) -> Pool:
     tls = _tls(environ) if origin.tls else None
     proxy = proxy_for(origin, environ)
     connect = plain_connect(origin, loop, tls) if proxy is None else tunnelled_connect(origin, proxy, loop, tls)
@@ -298,7 +302,9 @@ def _provider(name: str, row: ProviderRow, connections_for: "partial[Pool]") -> 
         lines |= {header.lower(): value for header, value in row.headers.items()}
         heads.append(request_head(origin, CHAT_PATH, lines))
     timeouts = Timeouts(**row.timeouts.model_dump())
-    hidden = sorted({*keys, row.base_url or defaults.base_url, origin.authority, origin.host} - {""}, key=len, reverse=True)
+    hidden = sorted(
+        {*keys, row.base_url or defaults.base_url, origin.authority, origin.host} - {""}, key=len, reverse=True
+    )
     return Provider(
         name,
         connections_for(origin, timeouts.connect_s),
@@ -349,10 +355,13 @@ def _deployments(s: Services) -> tuple[DeploymentView, ...]:
             until = s.health.cooling_until(deployment.id)
             views.append(
                 DeploymentView(
-                    deployment.id, name, deployment.provider, deployment.model, deployment.weight,
-                    until if until > now else None, s.health.state(deployment.id, now).value if until > now else None,
-                )  # fmt: skip
+                    deployment.id,
+                    name,
+                    deployment.provider,
+                    deployment.model,
+                    deployment.weight,
+                    until if until > now else None,
+                    s.health.state(deployment.id, now).value if until > now else None,
+                )
             )
     return tuple(views)
-
-

@@ -78,7 +78,9 @@ def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, road: Ro
     return Attempt(choice, road, hold, why, started_at)
 
 
-async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, stream: ChatStream | None) -> None:
+async def make(
+    s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, stream: ChatStream | None
+) -> None:
     """Sends, and waits until the answer can be judged: then `attempt.outcome` says what came.
 
     An answered stream is left open and unsettled, for `gateway.chat` to relay. Raises `ClientGone`, everything settled.
@@ -86,8 +88,7 @@ async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Att
     provider = attempt.road.provider
     timeouts = provider.timeouts
     deadline = attempt.started_at + timeouts.total_s
-    if ride.deadline < deadline:
-        deadline = ride.deadline
+    deadline = min(deadline, ride.deadline)
     answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts)
     connections = provider.connections
     if connections is not None:
@@ -108,7 +109,8 @@ async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Att
         try:
             await answer
         except StaleConnection:
-            # The idle limit of a kept-alive connection struck while the request was under way: once more, on a fresh one.
+            # The idle limit of a kept-alive connection struck while the request was under way: once more, on a fresh
+            # one.
             answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts)
             if not await _send(s, ride, ask, facts, attempt, again=True):
                 return
@@ -149,9 +151,7 @@ async def _drained(answer: Answer) -> bool:
     return True
 
 
-async def _send(
-    s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, *, again: bool = False
-) -> bool:
+async def _send(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Attempt, *, again: bool = False) -> bool:
     """Opens a connection, writes the intent, sends. False where nothing was sent; the attempt then knows why.
 
     `again`: the hold and the intent of the first try still stand.
@@ -215,7 +215,9 @@ def _judge(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, answer: Answ
             return
         usage = usage_of_answer(answer.whole)
         if usage is None:
-            _lost(s, ride, ask, attempt, BadAnswer("the provider answered 200 with something that is no chat completion"))
+            _lost(
+                s, ride, ask, attempt, BadAnswer("the provider answered 200 with something that is no chat completion")
+            )
             return
         kind = EntryKind.ACTUAL
         if usage is NO_USAGE:
@@ -345,5 +347,3 @@ def error_told(body: bytes, provider: Provider) -> dict[str, Any]:
         for name, value in error.items()
         if name in ("message", "type", "param", "code") and (value is None or isinstance(value, str | int))
     }
-
-

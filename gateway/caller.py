@@ -57,7 +57,9 @@ def _read(head: RequestHead) -> Facts:
     token = _token(headers)
     coding = headers.get(b"content-encoding", b"identity").lower()
     if coding != b"identity":
-        raise BadRequest("send the body without content-encoding", param="content-encoding", code="unsupported_encoding")
+        raise BadRequest(
+            "send the body without content-encoding", param="content-encoding", code="unsupported_encoding"
+        )
     return Facts(
         key_digest=digest(token) if token else None,
         cache=_directive(headers.get(b"x-turnpike-cache")),
@@ -85,7 +87,9 @@ def _directive(value: bytes | None) -> str | None:
         return None
     text = value.decode("latin-1").lower()
     if text not in CACHE_DIRECTIVES:
-        raise BadRequest("x-turnpike-cache must be on, off, refresh or only", param="x-turnpike-cache", code="invalid_value")
+        raise BadRequest(
+            "x-turnpike-cache must be on, off, refresh or only", param="x-turnpike-cache", code="invalid_value"
+        )
     return text
 
 
@@ -137,7 +141,9 @@ def clean_tags(tags: Iterable[object], param: str) -> tuple[str, ...]:
         if not text:
             continue
         if len(text) > TAG_BYTES_MAX or not text.isprintable():
-            raise BadRequest(f"a tag must be printable and at most {TAG_BYTES_MAX} long", param=param, code="invalid_value")
+            raise BadRequest(
+                f"a tag must be printable and at most {TAG_BYTES_MAX} long", param=param, code="invalid_value"
+            )
         kept.add(text)
     if len(kept) > TAGS_MAX:
         raise BadRequest(f"at most {TAGS_MAX} tags a request", param=param, code="invalid_value")

@@ -32,7 +32,9 @@ def model_view(s: Services, key: Key, name: str) -> dict[str, Any]:
 
 
 def _view(s: Services, name: str, named: Named) -> dict[str, Any]:
-    """OpenAI's fields, and beside them what every deployment of the name can keep: the smallest window, the dearest price."""
+    """OpenAI's fields, and beside them what every deployment of the name can keep: the smallest window, the dearest
+    price.
+    """
     roads = [s.roads.roads[deployment.id] for deployment in named.pool.deployments]
     listings = [road.listing for road in roads if road.listing is not None]
     windows = [listing.context_length for listing in listings if listing.context_length is not None]

@@ -1,6 +1,7 @@
 """The life of a chat request, top to bottom:
 
-authenticate → parse once → admit → look in the cache → plan → hold the money → attempt, in order → relay → settle → keep → tell.
+authenticate → parse once → admit → look in the cache → plan → hold the money → attempt, in order → relay → settle →
+keep → tell.
 """
 
 import re
@@ -154,7 +155,9 @@ async def attempts(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choices:
         provider = road.provider
         refused = None if provider.plain else fit(provider.row, ask.fields).refused
         if refused is not None:
-            unable = BadRequest(f"{provider.name} does not take `{refused}`", param=refused, code="unsupported_parameter")
+            unable = BadRequest(
+                f"{provider.name} does not take `{refused}`", param=refused, code="unsupported_parameter"
+            )
             continue
         if provider.concurrency_max is not None and provider.in_flight >= provider.concurrency_max:
             continue
@@ -220,7 +223,9 @@ def all_failed(failed: list[Attempt]) -> AttemptsFailed:
     story = [told(attempt) for attempt in failed]
     if all(attempt.outcome is Outcome.RATE_LIMITED for attempt in failed):
         waits = [attempt.retry_after_s for attempt in failed if attempt.retry_after_s is not None]
-        return AllRateLimited("every provider of this model is rate limited", story, retry_after_s=min(waits, default=None))
+        return AllRateLimited(
+            "every provider of this model is rate limited", story, retry_after_s=min(waits, default=None)
+        )
     last = failed[-1]
     if last.timed_out:
         return AttemptsTimedOut("no provider answered in time", story)
@@ -238,6 +243,7 @@ async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_un
         answer.keep_copy()
     provider = attempt.road.provider
     provider.in_flight += 1
+    ride.progress = lambda: s.books.progress(attempt.hold, cancelled_usage(ask, stream.events))
     answer.relay_to(ride.connection)
     try:
         await answer.ended
@@ -294,4 +300,3 @@ def serve_kept(s: Services, ride: Ride, ask: ChatAsk, kept: Kept) -> None:
         lines = b"%bcontent-length: %d\r\n" % (ride.answer_head(kept.content_type, 0), len(kept.body))
         ride.connection.reply(lines, kept.body)
     ride.close(200, None)
-

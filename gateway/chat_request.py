@@ -1,6 +1,7 @@
 """Reads a chat completion's body once: what Turnpike needs of it, and nothing that the provider could judge better.
 
-Unknown fields are none of our business and survive; of known ones the JSON type is checked, so that nothing malformed reaches
+Unknown fields are none of our business and survive; of known ones the JSON type is checked, so that nothing malformed
+reaches
 a provider. Raises `BadRequest`, naming the field.
 """
 
@@ -87,7 +88,9 @@ def parse_chat(body: bytes) -> ChatAsk:
             shallow = False
     model = fields.get("model")
     if not model:
-        raise BadRequest("`model` is required: name one of GET /v1/models", param="model", code="missing_required_parameter")
+        raise BadRequest(
+            "`model` is required: name one of GET /v1/models", param="model", code="missing_required_parameter"
+        )
     if not (_check_messages(fields.get("messages")) and shallow):
         _check_depth(body, fields)
     options = fields.get("stream_options")
@@ -104,7 +107,13 @@ def parse_chat(body: bytes) -> ChatAsk:
         name = "max_completion_tokens" if fields.get("max_completion_tokens") is not None else "max_tokens"
         raise BadRequest(f"`{name}` must be at least 1", param=name, code="invalid_value")
     return ChatAsk(
-        body, fields, model, bool(fields.get("stream")), bool(options and options.get("include_usage")), limit, choices or 1
+        body,
+        fields,
+        model,
+        bool(fields.get("stream")),
+        bool(options and options.get("include_usage")),
+        limit,
+        choices or 1,
     )
 
 
@@ -115,12 +124,14 @@ def _parse_object(body: bytes) -> dict[str, Any]:
         raise BadRequest(_why_unreadable(body, error), code="invalid_json") from error
     if fields.__class__ is not dict:
         raise BadRequest("the body must be a JSON object", code="invalid_json")
-    return fields  # type: ignore[no-any-return]  # a dict: the line above has looked
+    return fields
 
 
 def _check_depth(body: bytes, fields: dict[str, Any]) -> None:
     """A body with few brackets cannot nest deep; one that is long is walked at once rather than counted first."""
-    if (len(body) > COUNTED_BYTES_MAX or body.count(b"[") + body.count(b"{") > DEPTH_MAX) and deeper_than(fields, DEPTH_MAX):
+    if (len(body) > COUNTED_BYTES_MAX or body.count(b"[") + body.count(b"{") > DEPTH_MAX) and deeper_than(
+        fields, DEPTH_MAX
+    ):
         raise BadRequest(f"the body is nested deeper than {DEPTH_MAX}", code="invalid_json")
 
 

@@ -1,4 +1,6 @@
-"""Which path leads where. Hot paths run as errands, reads of memory answer at once, all else goes to the ASGI application."""
+"""Which path leads where. Hot paths run as errands, reads of memory answer at once, all else goes to the ASGI
+application.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import Final, Protocol
@@ -6,9 +8,9 @@ from urllib.parse import unquote
 
 import orjson
 
+from gateway.caller import facts_of
 from gateway.catalogue import key_view, model_page, model_view
 from gateway.chat import authenticate, chat_completions
-from gateway.caller import facts_of
 from gateway.errors import InvalidKey, MethodNotAllowed, NotFound, Refusal, Rendered, render
 from gateway.ride import Ride, error_head
 from gateway.services import Services
@@ -106,16 +108,18 @@ class FrontDoor:
             self._s.metrics.surprise(request_id, error)
         connection.reply(error_head(rendered, request_id), rendered.body)
 
-    def _reply(self, connection: ServerConnection, status: int, content_type: bytes, body: bytes, request_id: str) -> None:
+    def _reply(
+        self, connection: ServerConnection, status: int, content_type: bytes, body: bytes, request_id: str
+    ) -> None:
         head = b"%bcontent-type: %b\r\ncontent-length: %d\r\nx-request-id: %b\r\n" % (
             status_line(status), content_type, len(body), request_id.encode(),
         )  # fmt: skip
         connection.reply(head, body)
 
-    def _healthz(self, connection: ServerConnection, head: RequestHead, request_id: str) -> None:
+    def _healthz(self, connection: ServerConnection, _: RequestHead, request_id: str) -> None:
         self._reply(connection, 200, JSON, b'{"status":"ok"}', request_id)
 
-    def _readyz(self, connection: ServerConnection, head: RequestHead, request_id: str) -> None:
+    def _readyz(self, connection: ServerConnection, _: RequestHead, request_id: str) -> None:
         missing = self._missing()
         body = orjson.dumps({"status": "not ready" if missing else "ok", "missing": list(missing)})
         self._reply(connection, 503 if missing else 200, JSON, body, request_id)

@@ -1,4 +1,6 @@
-"""`demo/echo`: what answers when no provider is configured, plainly labelled as simulated, so that a first request works."""
+"""`demo/echo`: what answers when no provider is configured, plainly labelled as simulated, so that a first request
+works.
+"""
 
 import re
 from typing import Any, Final
@@ -23,7 +25,9 @@ def last_words(fields: dict[str, Any]) -> str:
         if isinstance(content, str):
             return content
         if isinstance(content, list):
-            return " ".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+            return " ".join(
+                part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
     return ""
 
 
@@ -44,7 +48,8 @@ def answer(ask: ChatAsk, request_id: str, at_us: int, sink: Answer) -> None:
     if not ask.stream:
         message = {"role": "assistant", "content": "".join(words), "refusal": None}
         choices = [
-            {"index": index, "message": message, "logprobs": None, "finish_reason": finish} for index in range(ask.choices)
+            {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+            for index in range(ask.choices)
         ]
         body = orjson.dumps({**base, "object": "chat.completion", "choices": choices, "usage": usage})
         _give(sink, b"application/json", body)

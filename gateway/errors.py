@@ -1,6 +1,7 @@
 """Every refusal and failure that a caller may see, and its one table of shapes: status, OpenAI's type, code.
 
-The packages below know no HTTP; they raise, this file renders. `error.attempts` and messages never hold a secret or an address.
+The packages below know no HTTP; they raise, this file renders. `error.attempts` and messages never hold a secret or an
+address.
 """
 
 import math
@@ -36,10 +37,6 @@ class BadRequest(Refusal):
 
 class InvalidKey(Refusal):
     """No key, or one that is unknown, expired or revoked."""
-
-
-class TagNotAllowed(Refusal):
-    """The key or its team does not allow this tag."""
 
 
 class ModelNotAllowed(Refusal):
@@ -112,7 +109,6 @@ _NO_RETRY: Final = (("x-should-retry", "false"),)
 SHAPES: Final[Mapping[type[BaseException], Shape]] = {
     BadRequest: Shape(400, "invalid_request_error", "invalid_request"),
     InvalidKey: Shape(401, "invalid_request_error", "invalid_api_key", (("www-authenticate", "Bearer"),)),
-    TagNotAllowed: Shape(403, "invalid_request_error", "tag_not_allowed"),
     ModelNotAllowed: Shape(403, "invalid_request_error", "model_not_allowed"),
     ModelNotFound: Shape(404, "invalid_request_error", "model_not_found"),
     NotFound: Shape(404, "invalid_request_error", "unknown_url"),
@@ -160,7 +156,12 @@ def error_object(error: BaseException) -> tuple[Shape, dict[str, Any]]:
     """The shape and the `error` member, for a status as for an event in a stream that has begun."""
     if isinstance(error, ProviderRefused):
         told = error.error
-        body = {"message": told.get("message"), "type": told.get("type"), "param": told.get("param"), "code": told.get("code")}
+        body = {
+            "message": told.get("message"),
+            "type": told.get("type"),
+            "param": told.get("param"),
+            "code": told.get("code"),
+        }
         return Shape(error.status, str(told.get("type") or "invalid_request_error"), str(told.get("code") or "")), body
     shape = shape_of(error)
     known = isinstance(error, Refusal) or (type(error) in SHAPES and shape.status != 500)

@@ -1,4 +1,6 @@
-"""Request ids: `req_` and 32 hexadecimal digits, time first (as in UUIDv7), so that a database appends instead of scattering."""
+"""Request ids: `req_` and 32 hexadecimal digits, time first (as in UUIDv7), so that a database appends instead of
+scattering.
+"""
 
 from collections.abc import Callable
 from typing import Final

@@ -1,6 +1,7 @@
 """Counters and histograms in slots of our own, rendered as Prometheus text when scraped.
 
-An `observe()` of the usual client costs 1.5 µs and several are needed for each request; a list slot costs 0.06. Labels are model,
+An `observe()` of the usual client costs 1.5 µs and several are needed for each request; a list slot costs 0.06. Labels
+are model,
 provider, team and outcome: never a key, a user or an address.
 """
 
@@ -123,7 +124,9 @@ class Metrics:
         lines += [f"turnpike_requests_total{{{labels}}} {series.count}" for labels, series in rows]
         _family(lines, "turnpike_cost_usd_total", "counter", "What the attempts of these requests cost.")
         lines += [f"turnpike_cost_usd_total{{{labels}}} {_usd(series.cost_nano_usd)}" for labels, series in rows]
-        _family(lines, "turnpike_request_duration_seconds", "histogram", "From the request's last byte to the answer's.")
+        _family(
+            lines, "turnpike_request_duration_seconds", "histogram", "From the request's last byte to the answer's."
+        )
         for labels, series in rows:
             _histogram(lines, "turnpike_request_duration_seconds", labels, series.duration, series.duration_us)
         _family(lines, "turnpike_time_to_first_content_seconds", "histogram", "Until the first content of a stream.")
@@ -135,8 +138,15 @@ class Metrics:
         rows = sorted(self._attempts.items())
         _family(lines, "turnpike_attempts_total", "counter", "Calls made to providers.")
         for (model, provider, outcome), series in rows:
-            lines.append(f"turnpike_attempts_total{{{_labels(model=model, provider=provider, outcome=outcome)}}} {series.count}")
-        _family(lines, "turnpike_tokens_total", "counter", "Tokens as providers counted them; cached and reasoning are parts.")
+            lines.append(
+                f"turnpike_attempts_total{{{_labels(model=model, provider=provider, outcome=outcome)}}} {series.count}"
+            )
+        _family(
+            lines,
+            "turnpike_tokens_total",
+            "counter",
+            "Tokens as providers counted them; cached and reasoning are parts.",
+        )
         for (model, provider, outcome), series in rows:
             for kind in ("input", "cached", "output", "reasoning"):
                 labels = _labels(model=model, provider=provider, outcome=outcome, type=kind)

@@ -4,8 +4,12 @@ import re
 from typing import Final
 
 TAKEN_OUT: Final = "[removed]"
-_KEYLIKE: Final = re.compile(r"\b(?:sk|pk|rk|tp|gsk|xai|AIza)[-_][A-Za-z0-9*_\-]{6,}|\bAIza[A-Za-z0-9_\-]{20,}|\bBearer\s+\S+")
-_ADDRESS: Final = re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5})?\b|\blocalhost(?::\d{1,5})?\b|\[[0-9a-fA-F:]{3,}\](?::\d{1,5})?")
+_KEYLIKE: Final = re.compile(
+    r"\b(?:sk|pk|rk|tp|gsk|xai|AIza)[-_][A-Za-z0-9*_\-]{6,}|\bAIza[A-Za-z0-9_\-]{20,}|\bBearer\s+\S+"
+)
+_ADDRESS: Final = re.compile(
+    r"\b(?:\d{1,3}\.){3}\d{1,3}(?::\d{1,5})?\b|\blocalhost(?::\d{1,5})?\b|\[[0-9a-fA-F:]{3,}\](?::\d{1,5})?"
+)
 
 
 def scrub(text: str, secrets: tuple[str, ...]) -> str:

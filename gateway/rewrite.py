@@ -28,9 +28,10 @@ def body_for(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, fit: Fit) -> b
 
 
 def patched(body: bytes, model_json: bytes) -> bytes | None:
-    """The body with its model replaced, or None where the bytes do not prove which member is the model.
+    r"""The body with its model replaced, or None where the bytes do not prove which member is the model.
 
-    There is a top-level member `model` (parsing found it). Without `\\u00` no key is spelled in escapes, so it is spelled
+    There is a top-level member `model` (parsing found it). Without `\u00` no key is spelled in escapes, so it is
+    spelled
     `"model"`; where that stands exactly once, it is this one, and no second reading by another parser is possible.
     """
     if b"\\" in body and b"\\u00" in body:

@@ -1,7 +1,7 @@
 """One request on its way through the gateway: what is known of it so far, and the only hands that answer its client."""
 
-import asyncio
-from typing import Final, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import orjson
 
@@ -18,6 +18,10 @@ from gateway.wire.http1 import RequestHead
 from gateway.wire.server import ServerConnection
 from gateway.wire.sse import PING
 
+if TYPE_CHECKING:
+    import asyncio
+
+PROGRESS_S: Final = 1.0
 CLIENT_CLOSED: Final = 499  # nginx's number for a client that hung up; it stands in logs only
 
 _ANSWER_LINES: Final = (
@@ -53,6 +57,8 @@ class Ride(Errand):
     calls = 0
     spent_nano_usd = 0
     first_content_us: int | None = None
+    progress: Callable[[], None] | None = None
+    """Notes in the journal how far a stream has come: what a crash would charge."""
     answer: Answer | None = None
     over = False
     _waiting = False
@@ -88,12 +94,14 @@ class Ride(Errand):
             self.throw(AnswerTimedOut("the request's time is over"))
             return
         if self.stream and not self.over:
+            if self.progress is not None:
+                self.progress()
             last = max(self.started_at, self.answer.last_at if self.answer is not None else 0.0)
             if now - last >= self._s.sse_keepalive_s:
                 self.begin_stream("", 0)
                 self.connection.stream(PING)
                 last = now
-            self.expires_at = last + self._s.sse_keepalive_s
+            self.expires_at = min(last + self._s.sse_keepalive_s, now + PROGRESS_S)
             if self._waiting:
                 self.expires_at = min(self.expires_at, self.deadline)
         else:
@@ -102,7 +110,7 @@ class Ride(Errand):
     def watch_stream(self) -> None:
         """From now on silence is filled with pings."""
         self.stream = True
-        self.expires_at = self.started_at + self._s.sse_keepalive_s
+        self.expires_at = self.started_at + min(self._s.sse_keepalive_s, PROGRESS_S)
         self._sweep_on = True
         self._s.sweep.add(self)
 
@@ -123,7 +131,8 @@ class Ride(Errand):
     def answer_head(self, content_type: bytes, cost_nano_usd: int) -> bytes:
         """The lines of a successful answer, without framing."""
         return _ANSWER_LINES % (
-            content_type, self.request_id.encode(), self.named_lines, usd_text(cost_nano_usd).encode(), self.cache.encode(),
+            content_type, self.request_id.encode(), self.named_lines, usd_text(cost_nano_usd).encode(),
+            self.cache.encode(),
             self.calls, self.route.encode(),
         )  # fmt: skip
 
@@ -157,15 +166,17 @@ class Ride(Errand):
     def close(self, status: int, error_code: str | None) -> None:
         """The end of every request: the log row, the metrics, nothing more to wait for."""
         self.over = True
-        self.answer = None  # no cycle is left for the collector
+        self.answer = self.progress = None  # no cycle is left for the collector
         s = self._s
         s.gate.in_flight -= 1
         if self._sweep_on:
             s.sweep.discard(self)
         key = self.key
         row = RequestRow(
-            self.request_id, self.at_us, key.id if key else "", key.team_id if key else None, key.user_id if key else None,
-            self.model_asked, self.model, self.provider, self.route, self.why, self.cache, self.stream, status, error_code,
+            self.request_id, self.at_us, key.id if key else "", key.team_id if key else None, key.user_id if key else
+            None,
+            self.model_asked, self.model, self.provider, self.route, self.why, self.cache, self.stream, status,
+            error_code,
             int((s.monotonic() - self.started_at) * 1_000_000), self.first_content_us, self.spent_nano_usd,
             tuple(self.attempts), self.tags, self.end_user,
         )  # fmt: skip

@@ -1,6 +1,8 @@
-"""The configuration as the hot path wants it: for each name a pool, for each deployment all that a request needs, prepared.
+"""The configuration as the hot path wants it: for each name a pool, for each deployment all that a request needs,
+prepared.
 
-Built once from the settings; names such as `provider/model` that no configuration lists are prepared when first asked for.
+Built once from the settings; names such as `provider/model` that no configuration lists are prepared when first asked
+for.
 """
 
 import asyncio
@@ -14,11 +16,11 @@ from billing.keys import Key, may_use
 from billing.price import FREE, UNPRICED, Price
 from billing.price_table import Listing, PriceTable
 from gateway.caller import NOT_FORWARDABLE
+from gateway.providers.registry import provider_of
+from gateway.providers.row import ProviderDefaults
 from gateway.wire.headers import named_lines
 from gateway.wire.upstream import Origin
 from gateway.wire.upstream import Pool as Connections
-from gateway.providers.registry import provider_of
-from gateway.providers.row import ProviderDefaults
 from local_backend.supervisor import Address
 from routing.credentials import KeySet
 from routing.deployments import Deployment, Pool
@@ -118,7 +120,8 @@ def request_head(origin: Origin, path: str, lines: Mapping[str, str]) -> bytes:
 
 class _Prepared(dict[str, Road]):
     """Roads by their deployment's id. One of a pinned model that was forgotten, while another spelling of its name or a
-    request under way still leads there, is prepared once more."""
+    request under way still leads there, is prepared once more.
+    """
 
     def __init__(self, roads: "Roads") -> None:
         super().__init__(roads.roads)
@@ -158,7 +161,9 @@ class Roads:
         return found
 
     def listed(self) -> tuple[str, ...]:
-        """The names that a list of models shows: the configured ones, local models, else what the providers are known for."""
+        """The names that a list of models shows: the configured ones, local models, else what the providers are known
+        for.
+        """
         names = [*self.pools, *(f"{LOCAL}/{model}" for model in sorted(self.local_models))]
         if not self.pools:
             for provider in self.providers:
@@ -176,7 +181,9 @@ class Roads:
         return Named(name, pool, tuple(found for found in fallbacks if found is not None))
 
     def _pinned(self, name: str) -> Pool | None:
-        """`provider/model`, `provider:model` (split at the first separator), or a bare name a provider is known to have."""
+        """`provider/model`, `provider:model` (split at the first separator), or a bare name a provider is known to
+        have.
+        """
         cut = min((at for at in (name.find("/"), name.find(":")) if at > 0), default=-1)
         provider, model = name[:cut], name[cut + 1 :]
         if cut < 0 or provider not in self.providers:

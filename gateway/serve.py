@@ -28,7 +28,7 @@ class CannotServe(Exception):
     """The gateway cannot start; the message says what to do."""
 
 
-def serve(settings: Settings, *, config_path: Path | None, environ: Mapping[str, str]) -> int:
+def serve(settings: Settings, *, environ: Mapping[str, str]) -> int:
     """Serves until SIGTERM or SIGINT. Gives the exit status; raises `CannotServe`."""
     configure_log()
     directory = settings.state.directory
@@ -48,7 +48,9 @@ def serve(settings: Settings, *, config_path: Path | None, environ: Mapping[str,
     return uvloop.run(_run(settings, environ, secret, file, fresh=fresh))
 
 
-async def _run(settings: Settings, environ: Mapping[str, str], secret: str, key_file: Path | None, *, fresh: bool) -> int:
+async def _run(
+    settings: Settings, environ: Mapping[str, str], secret: str, key_file: Path | None, *, fresh: bool
+) -> int:
     loop = asyncio.get_running_loop()
     app = build(settings, environ, secret)
     await _open(app)
@@ -63,7 +65,9 @@ async def _run(settings: Settings, environ: Mapping[str, str], secret: str, key_
     except OSError as error:
         await app.close()
         where = f"{settings.server.host}:{settings.server.port}"
-        raise CannotServe(f"cannot listen on {where}: {error.strerror}; stop what listens there, or set server.port") from error
+        raise CannotServe(
+            f"cannot listen on {where}: {error.strerror}; stop what listens there, or set server.port"
+        ) from error
     port = server.sockets[0].getsockname()[1]
     _greet(app, f"http://{_shown(settings.server.host)}:{port}", secret, key_file, fresh=fresh)
     told = asyncio.Event()

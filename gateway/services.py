@@ -26,7 +26,9 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """`clock` gives UTC microseconds, `monotonic` the event loop's seconds but to the microsecond, `draw` a number in [0, 1), `mint_id` a request id; nothing else reads time or chance."""
+    """`clock` gives UTC microseconds, `monotonic` the event loop's seconds but to the microsecond, `draw` a number in
+    [0, 1), `mint_id` a request id; nothing else reads time or chance.
+    """
 
     loop: asyncio.AbstractEventLoop
     sweep: Sweep

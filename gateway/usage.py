@@ -1,4 +1,4 @@
-"""A provider's usage object as billing counts it. Pure; tolerant of what providers leave out, never of what cannot be."""
+"""A provider's usage object as billing counts it. Pure; tolerant of what is left out, never of what cannot be."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
@@ -87,7 +87,8 @@ def usage_of(usage: Mapping[str, Any]) -> Usage:
     cached = _count(prompt.get("cached_tokens")) or _count(usage.get("prompt_cache_hit_tokens"))
     return _usage(
         _count(usage.get("prompt_tokens")), cached, _count(prompt.get("cache_write_tokens")),
-        _count(usage.get("completion_tokens")), _count(completion.get("reasoning_tokens")), _count(prompt.get("audio_tokens")),
+        _count(usage.get("completion_tokens")), _count(completion.get("reasoning_tokens")),
+        _count(prompt.get("audio_tokens")),
         _count(completion.get("audio_tokens")),
     )  # fmt: skip
 
@@ -114,9 +115,7 @@ def _usage(
 
 def estimated_usage(ask: ChatAsk, answer_bytes: int) -> Usage:
     """For a whole answer that came without usage."""
-    return Usage(
-        input_tokens=-(-len(ask.body) // BYTES_PER_TOKEN), output_tokens=-(-answer_bytes // BYTES_PER_TOKEN)
-    )
+    return Usage(input_tokens=-(-len(ask.body) // BYTES_PER_TOKEN), output_tokens=-(-answer_bytes // BYTES_PER_TOKEN))
 
 
 def cancelled_usage(ask: ChatAsk, events: int) -> Usage:

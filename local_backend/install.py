@@ -50,7 +50,7 @@ BUILDS: Final[Mapping[Device, Build]] = {
 }
 
 
-class InstallFailed(Exception):  # noqa: N818
+class InstallFailed(Exception):
     """One line that says what to do."""
 
 

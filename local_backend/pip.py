@@ -20,7 +20,7 @@ COLLECTING: Final = re.compile(r"^\s*(?:Collecting|Requirement already satisfied
 DOWNLOADING: Final = re.compile(r"^\s*Downloading (\S+) \((.+)\)")
 
 
-class PipFailed(Exception):  # noqa: N818
+class PipFailed(Exception):
     """pip's own last error."""
 
 

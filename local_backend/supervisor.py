@@ -17,7 +17,7 @@ from local_backend.state import ReplicaState, State
 __all__ = ["Address", "Limits", "LocalModel", "LocalModelFailed", "ReplicaState", "State", "Supervisor"]
 
 
-class LocalModelFailed(Exception):  # noqa: N818
+class LocalModelFailed(Exception):
     """The model cannot answer now; `cause` is vLLM's own reason, `retry_after_s` when it is tried again, if it is."""
 
     def __init__(self, model: str, cause: str, retry_after_s: float | None = None) -> None:

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-# Types are checked by `make check`; here mypy only has to understand. Stubs that the build's tools lack are no reason to stop.
+# Types are checked by `make check`; here mypy only has to understand. Stubs that the build's tools lack are no reason
+# to stop.
 MYPY = """\
 [mypy]
 check_untyped_defs = True

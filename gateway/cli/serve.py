@@ -28,7 +28,7 @@ def serve(here: Situation) -> int:
     if here.option("migrate"):
         migrated(settings)
     try:
-        return serve_gateway(settings, config_path=here.config_path(), environ=here.environ)
+        return serve_gateway(settings, environ=here.environ)
     except CannotServe as error:
         raise Refused(str(error)) from None
 

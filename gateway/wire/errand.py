@@ -1,7 +1,8 @@
 """Drives one request's coroutine without a task: it runs where it is woken, in the callback that brought the news.
 
 A task and a future per request cost two trips through the event loop (about 4 µs); an errand costs none. It may await
-`Waiter`s, set by protocol callbacks, and asyncio futures and tasks; it has no current task, so `asyncio.timeout` and locks
+`Waiter`s, set by protocol callbacks, and asyncio futures and tasks; it has no current task, so `asyncio.timeout` and
+locks
 do not belong in it. Deadlines come from the sweep, as exceptions thrown in at the place where it waits.
 """
 

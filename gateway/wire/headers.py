@@ -11,6 +11,7 @@ REASONS: Final = {
     501: "Not Implemented", 502: "Bad Gateway", 503: "Service Unavailable", 504: "Gateway Timeout",
 }  # fmt: skip
 
+
 def status_line(status: int) -> bytes:
     """`HTTP/1.1 200 OK` with its line end."""
     return f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}\r\n".encode()

@@ -1,7 +1,9 @@
 """HTTP/1.1 framing without I/O: bytes in, heads and body pieces out.
 
-Strict towards clients: whatever two parsers might read differently (RFC 9112 §11.2, request smuggling) is refused, never repaired.
-Towards providers it is as strict about framing, and tolerant only where nothing is at stake (reason phrases, chunk extensions).
+Strict towards clients: whatever two parsers might read differently (RFC 9112 §11.2, request smuggling) is refused,
+never repaired.
+Towards providers it is as strict about framing, and tolerant only where nothing is at stake (reason phrases, chunk
+extensions).
 """
 
 import re
@@ -31,7 +33,9 @@ _TRAILERS = re.compile(_FIELDS)
 _ABSOLUTE = re.compile(rb"https?://[^/?#]+", re.IGNORECASE)
 _LENGTH = re.compile(rb"[0-9]{1,%d}" % LENGTH_DIGITS_MAX)
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,%d})\r\n" % CHUNK_SIZE_DIGITS_MAX)
-_CHUNK_SIZE_EXTENDED = re.compile(rb"([0-9A-Fa-f]{1,%d})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n" % CHUNK_SIZE_DIGITS_MAX)
+_CHUNK_SIZE_EXTENDED = re.compile(
+    rb"([0-9A-Fa-f]{1,%d})[ \t]*(?:;[\t\x20-\x7e\x80-\xff]*)?\r\n" % CHUNK_SIZE_DIGITS_MAX
+)
 _CHUNK_LINE_BYTES_MAX: Final = 4096
 
 
@@ -47,7 +51,8 @@ class ProtocolError(Exception):
 class RequestHead:
     """A request's first part. Header names are lower case, in the order of arrival.
 
-    `content_length` is 0 where there is no body. `facts` is free for whoever reads the head: equal heads on one connection
+    `content_length` is 0 where there is no body. `facts` is free for whoever reads the head: equal heads on one
+    connection
     are parsed once, so what is derived from a head can be kept with it.
     """
 
@@ -174,7 +179,8 @@ def _split_target(target: bytes) -> tuple[str, bytes]:
 def parse_response_head(head: bytes, *, bodiless: bool = False) -> ResponseHead:
     """Reads a whole response head. `bodiless` for answers to HEAD. Raises `ProtocolError`.
 
-    Only the headers that mean something to a gateway are taken up: an answer has twenty, and a dictionary of them all costs more
+    Only the headers that mean something to a gateway are taken up: an answer has twenty, and a dictionary of them all
+    costs more
     than the rest of the reading.
     """
     lines = head.split(b"\r\n")
@@ -196,19 +202,19 @@ def parse_response_head(head: bytes, *, bodiless: bool = False) -> ResponseHead:
     if connection is not None and b"close" in connection.lower():
         keep_alive = False
     if bodiless or status in _BODILESS or status < 200:
-        return ResponseHead(status, headers, 0, False, keep_alive)  # noqa: FBT003  # keywords cost on every answer
+        return ResponseHead(status, headers, 0, False, keep_alive)
     coding = headers.get(b"transfer-encoding")
     length_text = headers.get(b"content-length")
     if coding is not None:
         if coding.lower() != b"chunked":
             raise ProtocolError("the provider's transfer-encoding is not `chunked`")
         # RFC 9112 §6.3: transfer-encoding overrides; the connection is not to be trusted afterwards.
-        return ResponseHead(status, headers, None, True, keep_alive and length_text is None)  # noqa: FBT003
+        return ResponseHead(status, headers, None, True, keep_alive and length_text is None)
     if length_text is None:
-        return ResponseHead(status, headers, None, False, False)  # noqa: FBT003
+        return ResponseHead(status, headers, None, False, False)
     if not length_text.isdigit() or len(length_text) > LENGTH_DIGITS_MAX:
         raise ProtocolError("the provider's content-length is not a number")
-    return ResponseHead(status, headers, int(length_text), False, keep_alive)  # noqa: FBT003
+    return ResponseHead(status, headers, int(length_text), False, keep_alive)
 
 
 class ChunkedDecoder:
@@ -217,7 +223,7 @@ class ChunkedDecoder:
     __slots__ = ("_crlf_left", "_in_trailers", "_line", "_pending", "_remaining", "done")
 
     def __init__(self, *, extensions: bool) -> None:
-        """`extensions`: tolerate (and ignore) chunk extensions; a server must not, for proxies have disagreed on them."""
+        """`extensions`: chunk extensions are ignored; a server must refuse them, for proxies have disagreed on them."""
         self._line = _CHUNK_SIZE_EXTENDED if extensions else _CHUNK_SIZE
         self._pending = b""
         self._remaining = 0

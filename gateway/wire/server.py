@@ -98,7 +98,7 @@ class ServerConnection:
         self._sweep.add(self)
         self.expires_at = self._loop.time() + self._door.limits.body_timeout_s
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the protocol's signature
         self._state = _CLOSED
         self._door.connections.discard(self)
         self._sweep.discard(self)
@@ -111,7 +111,7 @@ class ServerConnection:
         state = self._state
         if state == _BODY:
             self._take_body(data)
-        elif state == _IDLE or state == _HEAD:  # noqa: PLR1714  # two comparisons of small ints beat a tuple here
+        elif state == _IDLE or state == _HEAD:  # noqa: PLR1714, SIM109  # two comparisons of small ints beat a tuple here
             self._take_head(self._buffer + data if self._buffer else data)
         elif state == _ANSWERING:
             # The next request, sent before this one is answered: kept, up to a limit.
@@ -185,7 +185,9 @@ class ServerConnection:
             self._last_head_bytes, self._last_head = raw, head
         rest = data[cut + 4 :]
         length = head.content_length
-        if len(rest) == length <= limits.request_body_bytes_max and not head.chunked:  # the common case: all in one piece
+        if (
+            len(rest) == length <= limits.request_body_bytes_max and not head.chunked
+        ):  # the common case: all in one piece
             self._buffer = b""
             self._answer(head, rest)
             return
@@ -249,7 +251,9 @@ class ServerConnection:
 
     def _too_large(self) -> None:
         limit = self._door.limits.request_body_bytes_max
-        self.refuse(413, "request_too_large", f"the request's body exceeds {limit} bytes (server.request_body_bytes_max)")
+        self.refuse(
+            413, "request_too_large", f"the request's body exceeds {limit} bytes (server.request_body_bytes_max)"
+        )
 
     def _answer(self, head: RequestHead, body: bytes) -> None:
         self._head = head
@@ -262,7 +266,9 @@ class ServerConnection:
     # --- writing ---
 
     def reply(self, head: bytes, body: bytes) -> None:
-        """A whole answer. `head` ends with its last header line; the connection's own line and the empty one are added here."""
+        """A whole answer. `head` ends with its last header line; the connection's own line and the empty one are added
+        here.
+        """
         transport = self._transport
         if transport is None or self._state != _ANSWERING:
             return
@@ -276,7 +282,9 @@ class ServerConnection:
         self._finish(keep=keep)
 
     def begin_stream(self, head: bytes) -> None:
-        """The head of an answer whose length is not known; `head` without framing lines. It leaves with the first piece."""
+        """The head of an answer whose length is not known; `head` without framing lines. It leaves with the first
+        piece.
+        """
         if self._head is None or self._state != _ANSWERING:
             return
         if self._head.http10:
@@ -387,4 +395,3 @@ def _bare_newline(data: bytes) -> bool:
     """Whether a line ends in LF alone: nothing that follows could make it a head."""
     at = data.find(b"\n")
     return at >= 0 and data[at - 1 : at] != b"\r"
-

@@ -1,7 +1,9 @@
 """Reads an OpenAI-shaped chat stream off the side while its bytes pass through. Pure: bytes in, bytes to relay out.
 
-Only whole events leave here, so a multi-byte character or a JSON text is never cut by us. Blocks without a word of interest
-(`usage`, `error`, `finish_reason`, `[DONE]`) pass unparsed: a byte search costs 0.1 µs, a JSON parse of each chunk 1 µs.
+Only whole events leave here, so a multi-byte character or a JSON text is never cut by us. Blocks without a word of
+interest
+(`usage`, `error`, `finish_reason`, `[DONE]`) pass unparsed: a byte search costs 0.1 µs, a JSON parse of each chunk 1
+µs.
 A word inside a string cannot match: there its quotes are escaped.
 """
 

@@ -33,13 +33,15 @@ class _Opening(asyncio.Protocol):
             code = status[0].decode("latin-1") if status else "nothing readable"
             self.opened.set_exception(ConnectFailed(f"the proxy answered CONNECT with {code}"))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # the protocol's signature
         if not self.opened.done():
             self.opened.set_exception(ConnectFailed("the proxy closed the connection"))
 
 
 def proxy_for(origin: Origin, environ: Mapping[str, str]) -> str | None:
-    """The proxy that the environment names for this origin: HTTPS_PROXY or HTTP_PROXY (either case), unless NO_PROXY excepts it."""
+    """The proxy that the environment names for this origin: HTTPS_PROXY or HTTP_PROXY (either case), unless NO_PROXY
+    excepts it.
+    """
     name = "https_proxy" if origin.tls else "http_proxy"
     proxy = environ.get(name) or (environ.get(name.upper()) if origin.tls else None)
     if not proxy or _excepted(origin.host, environ.get("no_proxy") or environ.get("NO_PROXY") or ""):

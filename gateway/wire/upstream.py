@@ -340,7 +340,9 @@ class UpstreamConnection:
             self._break(ConnectionReset("the provider closed the connection without an answer"))
 
 
-Connect = Callable[[Callable[[], asyncio.Protocol]], Coroutine[Any, Any, tuple[asyncio.BaseTransport, asyncio.Protocol]]]
+Connect = Callable[
+    [Callable[[], asyncio.Protocol]], Coroutine[Any, Any, tuple[asyncio.BaseTransport, asyncio.Protocol]]
+]
 
 
 class Pool:

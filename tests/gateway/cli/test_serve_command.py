@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import gateway.cli.serve as serve_command
-from gateway.cli.reach import ADDRESS_FILE, announced
+from gateway.cli.reach import announced
 from gateway.serve import CannotServe
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from collections.abc import Mapping
 
     from gateway.config.schema import Settings
     from tests.gateway.cli.conftest import Home
-    from tests.gateway.cli.fake_gateway import FakeGateway
 
 
 class Gateway:
@@ -26,8 +25,8 @@ class Gateway:
     def __init__(self, status: int | Exception = 0) -> None:
         self.status = status
 
-    def __call__(self, settings: Settings, *, config_path: Path | None, environ: Mapping[str, str]) -> int:
-        self.settings, self.config_path, self.environ = settings, config_path, environ
+    def __call__(self, settings: Settings, *, environ: Mapping[str, str]) -> int:
+        self.settings, self.environ = settings, environ
         self.announced = announced(settings.state.directory)
         if isinstance(self.status, Exception):
             raise self.status
@@ -52,7 +51,6 @@ def test_what_was_typed_beats_the_environment_which_beats_the_file(
     assert said.status == 0
     server = started.settings.server
     assert (server.host, server.port, server.keepalive_s) == ("2.2.2.2", 4, 9)
-    assert started.config_path == Path("turnpike.yaml")
     # A reload reads the file again with this environment, so what was typed still holds.
     assert started.environ["TURNPIKE_SERVER__PORT"] == "4"
 

@@ -121,7 +121,7 @@ def unkept_because(answer: Mapping[str, object]) -> str | None:
 
 
 def unkept_stream_because(events: bytes) -> str | None:
-    """The same of a stream's bytes: it must have come to its `[DONE]`. Its events are read only where a word says so."""
+    """The same of a stream's bytes: it must have come to its `[DONE]`. Events are read only where a word says so."""
     if events.endswith(b"data: [DONE]\n\n") and not any(word in events for word in _DOUBTFUL):
         finishes = _FINISHES.findall(events)
         if finishes == [b"stop"] and events.count(b"[DONE]") == 1 and _CONTENT.search(events):

@@ -251,9 +251,8 @@ class ServerConnection:
 
     def _too_large(self) -> None:
         limit = self._door.limits.request_body_bytes_max
-        self.refuse(
-            413, "request_too_large", f"the request's body exceeds {limit} bytes (server.request_body_bytes_max)"
-        )
+        message = f"the request's body exceeds {limit} bytes (server.request_body_bytes_max)"
+        self.refuse(413, "request_too_large", message)
 
     def _answer(self, head: RequestHead, body: bytes) -> None:
         self._head = head

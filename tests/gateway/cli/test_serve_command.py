@@ -12,8 +12,8 @@ from gateway.cli.reach import announced
 from gateway.serve import CannotServe
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Mapping
+    from pathlib import Path
 
     from gateway.config.schema import Settings
     from tests.gateway.cli.conftest import Home

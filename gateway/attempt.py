@@ -114,6 +114,8 @@ async def make(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: Att
                 return
             await answer
     except ClientGone:
+        if attempt.outcome is Outcome.CANCELLED:  # while it was being sent anew: `_send` has released it
+            raise
         if s.drain_cancelled and await _drained(answer):
             _judge(s, ride, ask, attempt, answer)
             if answer.streamed is not None:

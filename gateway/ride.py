@@ -1,7 +1,7 @@
 """One request on its way through the gateway: what is known of it so far, and the only hands that answer its client."""
 
 import asyncio
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -17,6 +17,7 @@ from gateway.wire.headers import status_line
 from gateway.wire.http1 import RequestHead
 from gateway.wire.server import ServerConnection
 from gateway.wire.sse import PING
+from gateway.wire.upstream import UpstreamConnection
 
 CLIENT_CLOSED: Final = 499  # nginx's number for a client that hung up; it stands in logs only
 
@@ -115,6 +116,10 @@ class Ride(Errand):
             self._s.sweep.add(self)
         try:
             return await future
+        except BaseException:
+            if not future.done():
+                future.add_done_callback(_unwanted)
+            raise
         finally:
             self._waiting = False
 
@@ -171,6 +176,14 @@ class Ride(Errand):
         )  # fmt: skip
         s.metrics.request(row)
         s.books.request(row)
+
+
+def _unwanted(future: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it any more: its failure is no news, and a connection is there for the next request."""
+    if not future.cancelled() and future.exception() is None:
+        found = future.result()
+        if isinstance(found, UpstreamConnection):
+            found.spare()
 
 
 def error_head(rendered: Rendered, request_id: str, attempts: int | None = None) -> bytes:

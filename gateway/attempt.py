@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from billing.books import AttemptRow, EntryKind, Hold
+from billing.journal import JournalFull
 from billing.price import Usage, cost_nano_usd, reservation_nano_usd
 from gateway import echo
 from gateway.answer import Answer, AnswerTimedOut
@@ -176,7 +177,12 @@ async def _send(
         idle = None if again else connections.idle()
         connection = await ride.wait(connections.connect()) if idle is None else idle
         if not again:
-            s.books.dispatch(hold)
+            try:
+                s.books.dispatch(hold)
+            except JournalFull:
+                s.books.release(hold)
+                connection.spare()
+                raise
     except (ConnectFailed, LocalModelFailed, AnswerTimedOut) as error:
         attempt.timed_out = isinstance(error, ConnectTimedOut | AnswerTimedOut)
         _unsent(s, ride, attempt, Outcome.CONNECT_FAILED, str(error), reserved=reserved)

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+import gateway.app
+from billing.books import Books
+from billing.journal import RECORD_BYTES_MAX, JournalFull
 from billing.migrating import migrate
 from gateway.app import build, new_key
 from gateway.config.load import read
 from gateway.wire.server import ServerConnection
 from gateway.wire.upstream import Origin, Pool
+from tests.billing.makers import hold
 from tests.wire.fake_transport import Loop, Transport
 
 if TYPE_CHECKING:
@@ -21,6 +26,7 @@ if TYPE_CHECKING:
 
     from gateway.app import App
 
+SEGMENT_BYTES: Final = 4 * RECORD_BYTES_MAX
 BODY: Final = json.dumps(
     {
         "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
@@ -123,14 +129,18 @@ def cancelled_stream() -> str:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, cancelled_stream: str) -> AsyncIterator[House]:
+async def house(tmp_path: Path, cancelled_stream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    small = partial(Books, segment_bytes=SEGMENT_BYTES, journal_bytes_max=3 * SEGMENT_BYTES)
+    monkeypatch.setattr(gateway.app, "Books", small)
     settings = read(CONFIG % (tmp_path / "state", cancelled_stream), "", {})
     settings.state.directory.mkdir()
     migrate(settings.state.database_url)
     loop = asyncio.get_running_loop()
     app = build(settings, {}, "tpa-secret")
     far = Far(loop)
-    app.services.roads.providers["one"].connections = Pool(Origin.of("http://one.test/v1"), far.connect, loop, connect_s=30)
+    app.services.roads.providers["one"].connections = Pool(
+        Origin.of("http://one.test/v1"), far.connect, loop, connect_s=30
+    )
     secret, key = new_key("k")
     app.services.keyring.put(key)
     app.services.books.open()
@@ -197,6 +207,28 @@ async def test_a_provider_that_accepts_and_hangs_up_at_once_is_502_and_owed_noth
     house.at_rest()
     row = house.app.services.metrics.render()
     assert b'turnpike_cost_usd_total{model="m",provider="one",team="",status="502",cache="miss"} 0.000000000' in row
+
+
+async def test_a_journal_that_fills_while_connecting_refuses_and_holds_nothing(house: House) -> None:
+    client = house.asks()
+    await turn()
+    others = []
+    with pytest.raises(JournalFull):
+        for number in range(1, 10_000):
+            house.app.services.books.reserve_and_dispatch(hold(number))
+            others.append(hold(number))
+    await house.far.opens()
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"budget_backend_unavailable" in answer
+    for other in others:
+        house.app.services.books.release(other)
+    house.at_rest()
+    [far] = house.far.transports
+    assert far.take() == b""
+    client.take()
+    house.asks()
+    assert far.take().startswith(b"POST "), "the connection waits for the next"
 
 
 async def test_a_client_that_leaves_before_its_answer_pays_its_input_as_an_estimate(house: House) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import orjson
 
 from billing.books import AttemptRow, EntryKind, Hold
+from billing.journal import JournalFull
 from billing.price import Usage, cost_nano_usd, reservation_nano_usd
 from gateway import echo
 from gateway.answer import Answer, AnswerTimedOut
@@ -116,6 +117,8 @@ async def make(
                 return
             await answer
     except ClientGone:
+        if attempt.outcome is Outcome.CANCELLED:  # while it was being sent anew: `_send` has released it
+            raise
         if s.drain_cancelled and await _drained(answer):
             _judge(s, ride, ask, attempt, answer)
             if answer.streamed is not None:
@@ -174,7 +177,12 @@ async def _send(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: At
         idle = None if again else connections.idle()
         connection = await ride.wait(connections.connect()) if idle is None else idle
         if not again:
-            s.books.dispatch(hold)
+            try:
+                s.books.dispatch(hold)
+            except JournalFull:
+                s.books.release(hold)
+                connection.spare()
+                raise
     except (ConnectFailed, LocalModelFailed, AnswerTimedOut) as error:
         attempt.timed_out = isinstance(error, ConnectTimedOut | AnswerTimedOut)
         _unsent(s, ride, attempt, Outcome.CONNECT_FAILED, str(error), reserved=reserved)

@@ -1,7 +1,8 @@
 """One request on its way through the gateway: what is known of it so far, and the only hands that answer its client."""
 
+import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -17,9 +18,7 @@ from gateway.wire.headers import status_line
 from gateway.wire.http1 import RequestHead
 from gateway.wire.server import ServerConnection
 from gateway.wire.sse import PING
-
-if TYPE_CHECKING:
-    import asyncio
+from gateway.wire.upstream import UpstreamConnection
 
 PROGRESS_S: Final = 1.0
 CLIENT_CLOSED: Final = 499  # nginx's number for a client that hung up; it stands in logs only
@@ -123,6 +122,10 @@ class Ride(Errand):
             self._s.sweep.add(self)
         try:
             return await future
+        except BaseException:
+            if not future.done():
+                future.add_done_callback(_unwanted)
+            raise
         finally:
             self._waiting = False
 
@@ -182,6 +185,14 @@ class Ride(Errand):
         )  # fmt: skip
         s.metrics.request(row)
         s.books.request(row)
+
+
+def _unwanted(future: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it any more: its failure is no news, and a connection is there for the next request."""
+    if not future.cancelled() and future.exception() is None:
+        found = future.result()
+        if isinstance(found, UpstreamConnection):
+            found.spare()
 
 
 def error_head(rendered: Rendered, request_id: str, attempts: int | None = None) -> bytes:

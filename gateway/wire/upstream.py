@@ -167,6 +167,12 @@ class UpstreamConnection:
         if self._transport is not None:
             self._transport.abort()
 
+    def spare(self) -> None:
+        """Nobody sends on it after all: it waits for the next request."""
+        if self.usable:
+            self.reused = True
+            self._pool.give_back(self)
+
     def pause(self) -> None:
         """Stops reading: whoever takes the answer is slower than the provider."""
         if self._sink is not None and self._transport is not None and not self._transport.is_closing():

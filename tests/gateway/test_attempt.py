@@ -1,0 +1,306 @@
+"""A request's way through the whole gateway, in one process and without sockets: what clients and providers do at bad moments."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+import gateway.app
+from billing.books import Books
+from billing.journal import RECORD_BYTES_MAX, JournalFull
+from billing.migrating import migrate
+from gateway.app import build, new_key
+from gateway.config.load import read
+from gateway.wire.server import ServerConnection
+from gateway.wire.upstream import Origin, Pool
+from tests.billing.makers import hold
+from tests.wire.fake_transport import Loop, Transport
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from gateway.app import App
+
+SEGMENT_BYTES: Final = 4 * RECORD_BYTES_MAX
+BODY: Final = json.dumps(
+    {
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 11, "completion_tokens": 7},
+    }
+).encode()
+ANSWER: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
+CONFIG: Final = """
+state: {directory: %s}
+billing: {cancelled_stream: %s}
+providers: {one: {base_url: "http://one.test/v1", api_key: sk-one-0123456789}}
+models: {m: [{provider: one, model: m, price: {input: 1, output: 2}}]}
+"""
+
+
+class Far:
+    """The provider's end of each connection; a test decides when one opens and what comes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.transports: list[Transport] = []
+        self.opening: list[asyncio.Future[None]] = []
+        self.slams_door = False
+        self._loop = loop
+
+    async def connect(self, factory: Callable[[], asyncio.Protocol]) -> tuple[asyncio.BaseTransport, asyncio.Protocol]:
+        opened: asyncio.Future[None] = self._loop.create_future()
+        self.opening.append(opened)
+        await opened
+        protocol = factory()
+        transport = Transport(protocol, Loop())
+        protocol.connection_made(transport)
+        self.transports.append(transport)
+        if self.slams_door:
+            transport.hang_up()
+        return transport, protocol
+
+    async def opens(self) -> None:
+        """The connection that is asked for last is there."""
+        await turn()
+        self.opening[-1].set_result(None)
+        await turn()
+
+
+async def turn() -> None:
+    """What is due happens."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+class House:
+    """A gateway whose only provider is the test."""
+
+    def __init__(self, app: App, far: Far, secret: str) -> None:
+        self.app = app
+        self.far = far
+        self._secret = secret
+
+    def asks(self, **fields: Any) -> Transport:
+        """A client that sends a request; its transport."""
+        connection = ServerConnection(self.app.door, self.app.services.sweep, self.app.services.loop)
+        transport = Transport(connection, Loop())
+        connection.connection_made(transport)
+        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
+        lines = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {self._secret}\r\n"
+        transport.feed(f"{lines}content-length: {len(body)}\r\n\r\n".encode() + body)
+        return transport
+
+    async def warm(self) -> None:
+        """One request and its answer, so that a connection is kept alive."""
+        client = self.asks()
+        await self.far.opens()
+        self.far.transports[-1].feed(ANSWER)
+        await turn()
+        assert client.take().startswith(b"HTTP/1.1 200 OK")
+        self.far.transports[-1].take()
+
+    def at_rest(self) -> None:
+        """Nothing is under way, held or unexplained."""
+        s = self.app.services
+        assert s.gate.in_flight == 0
+        assert s.books.pending_nano_usd() == 0
+        assert s.books.pending() == ()
+        assert s.roads.providers["one"].in_flight == 0
+        assert s.metrics.surprises == 0, "something failed that nobody foresaw; the log has it"
+
+    def outcomes(self) -> dict[str, int]:
+        """How many attempts ended how."""
+        lines = self.app.services.metrics.render().decode().splitlines()
+        found = {}
+        for line in lines:
+            if line.startswith("turnpike_attempts_total{"):
+                labels, _, count = line.rpartition(" ")
+                found[labels.partition('outcome="')[2].partition('"')[0]] = int(count)
+        return found
+
+
+@pytest.fixture
+def cancelled_stream() -> str:
+    return "cancel"
+
+
+@pytest.fixture
+async def house(tmp_path: Path, cancelled_stream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    small = partial(Books, segment_bytes=SEGMENT_BYTES, journal_bytes_max=3 * SEGMENT_BYTES)
+    monkeypatch.setattr(gateway.app, "Books", small)
+    settings = read(CONFIG % (tmp_path / "state", cancelled_stream), "", {})
+    settings.state.directory.mkdir()
+    migrate(settings.state.database_url)
+    loop = asyncio.get_running_loop()
+    app = build(settings, {}, "tpa-secret")
+    far = Far(loop)
+    app.services.roads.providers["one"].connections = Pool(
+        Origin.of("http://one.test/v1"), far.connect, loop, connect_s=30
+    )
+    secret, key = new_key("k")
+    app.services.keyring.put(key)
+    app.services.books.open()
+    yield House(app, far, secret)
+    for opening in far.opening:
+        opening.cancel()
+    await turn()
+    await app.close()
+
+
+async def test_a_connection_is_kept_alive_from_one_request_to_the_next(house: House) -> None:
+    await house.warm()
+    client = house.asks()
+    [far] = house.far.transports
+    assert b'"model":"m"' in far.take()
+    far.feed(ANSWER)
+    answer = client.take()
+    assert answer.endswith(BODY)
+    assert b"x-turnpike-cost-usd: 0.000025000\r\n" in answer
+    house.at_rest()
+
+
+async def test_a_client_that_leaves_while_a_stale_connection_is_replaced_owes_nothing(house: House) -> None:
+    await house.warm()
+    client = house.asks()
+    house.far.transports[0].hang_up()
+    await turn()
+    assert len(house.far.opening) == 2, "once more, on a fresh one"
+    client.hang_up()
+    await turn()
+    house.at_rest()
+    assert house.outcomes() == {"answered": 1, "cancelled": 1}
+
+
+@pytest.mark.parametrize("cancelled_stream", ["drain"])
+async def test_where_answers_are_drained_there_is_nothing_to_drain_before_one_was_asked_for(house: House) -> None:
+    await house.warm()
+    client = house.asks()
+    house.far.transports[0].hang_up()
+    await turn()
+    client.hang_up()
+    await turn()
+    house.at_rest()
+
+
+async def test_a_connection_that_opens_after_its_client_has_left_serves_the_next(house: House) -> None:
+    client = house.asks()
+    await turn()
+    client.hang_up()
+    await house.far.opens()
+    house.at_rest()
+    house.asks()
+    [far] = house.far.transports
+    assert far.take().startswith(b"POST /v1/chat/completions HTTP/1.1\r\n")
+    assert len(house.far.opening) == 1
+
+
+async def test_a_provider_that_accepts_and_hangs_up_at_once_is_502_and_owed_nothing(house: House) -> None:
+    house.far.slams_door = True
+    client = house.asks()
+    await house.far.opens()
+    await house.far.opens()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    house.at_rest()
+    row = house.app.services.metrics.render()
+    assert b'turnpike_cost_usd_total{model="m",provider="one",team="",status="502",cache="miss"} 0.000000000' in row
+
+
+async def test_a_journal_that_fills_while_connecting_refuses_and_holds_nothing(house: House) -> None:
+    client = house.asks()
+    await turn()
+    others = []
+    with pytest.raises(JournalFull):
+        for number in range(1, 10_000):
+            house.app.services.books.reserve_and_dispatch(hold(number))
+            others.append(hold(number))
+    await house.far.opens()
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"budget_backend_unavailable" in answer
+    for other in others:
+        house.app.services.books.release(other)
+    house.at_rest()
+    [far] = house.far.transports
+    assert far.take() == b""
+    client.take()
+    house.asks()
+    assert far.take().startswith(b"POST "), "the connection waits for the next"
+
+
+async def test_a_client_that_leaves_before_its_answer_pays_its_input_as_an_estimate(house: House) -> None:
+    await house.warm()
+    client = house.asks()
+    client.hang_up()
+    await turn()
+    assert house.far.transports[0].aborted, "the provider is let go at once"
+    house.at_rest()
+    assert house.outcomes() == {"answered": 1, "cancelled": 1}
+
+
+@pytest.mark.parametrize("cancelled_stream", ["drain"])
+async def test_where_answers_are_drained_the_bill_is_exact_although_the_client_has_left(house: House) -> None:
+    await house.warm()
+    client = house.asks()
+    client.hang_up()
+    await turn()
+    [far] = house.far.transports
+    assert not far.closing
+    far.feed(ANSWER)
+    await turn()
+    house.at_rest()
+    assert house.outcomes() == {"answered": 2}
+
+
+EVENTS: Final = (
+    b'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":""}}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{"content":"hello"}}]}\n\n',
+    b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n',
+    b'data: {"choices":[],"usage":{"prompt_tokens":11,"completion_tokens":7}}\n\ndata: [DONE]\n\n',
+)
+STREAM: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+
+
+def framed(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize("cancelled_stream", ["drain"])
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_drained_stream_ends_in_an_exact_bill_or_an_estimate(house: House, whole: bool) -> None:
+    await house.warm()
+    client = house.asks(stream=True)
+    [far] = house.far.transports
+    far.feed(STREAM + framed(EVENTS[0]), framed(EVENTS[1]))
+    assert b"hello" in client.take()
+    client.hang_up()
+    await turn()
+    assert not far.closing
+    if whole:
+        far.feed(framed(EVENTS[2]) + framed(EVENTS[3]) + b"0\r\n\r\n")
+    else:
+        far.hang_up()
+    await turn()
+    house.at_rest()
+    assert house.outcomes() == {"answered": 1, "cancelled": 1}
+
+
+async def test_a_slow_clients_pause_reaches_the_provider_and_ends_with_the_stream(house: House) -> None:
+    await house.warm()
+    client = house.asks(stream=True)
+    [far] = house.far.transports
+    far.feed(STREAM + framed(EVENTS[0]), framed(EVENTS[1]))
+    protocol = client._protocol
+    protocol.pause_writing()
+    assert not far.reading
+    protocol.resume_writing()
+    assert far.reading
+    protocol.pause_writing()
+    far.feed(framed(EVENTS[2]) + framed(EVENTS[3]) + b"0\r\n\r\n")
+    await turn()
+    assert far.reading, "the connection is the pool's again, and must be read"
+    assert client.take().endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
+    house.at_rest()

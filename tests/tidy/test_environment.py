@@ -111,6 +111,7 @@ case "$*" in
     "-m pip "*" wheel "*)
         [ "$TURNPIKE_COMPILE" = 0 ] || [ ! -e {folder}/broken ] || exit 1
         echo "wheel,TURNPIKE_COMPILE=$TURNPIKE_COMPILE" >> {folder}/installed
+        [ ! -e {folder}/edited ] || {{ rm {folder}/edited; echo "# edited" >> gateway/__init__.py; }}
         echo > "${{@: -2:1}}/turnpike.whl" ;;
     "-m pip "*"install"*) [ ! -e {folder}/refuse ] || exit 1; echo "${{@: -1}}" >> {folder}/installed ;;
 esac
@@ -188,6 +189,16 @@ def test_the_project_is_compiled_once_for_each_state_of_its_sources(path: Path, 
     (project / "gateway" / "__init__.py").write_text(before)
     assert set_up().stdout == ""
     assert installed(tmp_path) == ["turnpike.whl"]
+
+
+def test_sources_that_change_while_they_are_compiled_are_compiled_again(path: Path, tmp_path: Path) -> None:
+    project = project_of(tmp_path, path)
+    (tmp_path / "edited").touch()
+    environment = ("requirements/environment.sh", ".venv", "base")
+    set_up = partial(run, *environment, path=path, cwd=project, PYTHON=f"{path}/python3.12")
+    assert "the sources have changed meanwhile: once more" in set_up().stdout
+    assert installed(tmp_path)[-3:] == ["wheel,TURNPIKE_COMPILE=1", "wheel,TURNPIKE_COMPILE=1", "turnpike.whl"]
+    assert set_up().stdout == ""
 
 
 @pytest.mark.parametrize("because", ["lacking", "broken", "TURNPIKE_COMPILE=0"])

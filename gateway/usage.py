@@ -1,49 +1,21 @@
 """A provider's usage object as billing counts it. Pure; tolerant of what is left out, never of what cannot be."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
 import orjson
 
 from billing.price import Usage
 from gateway.chat_request import ChatAsk
+from gateway.usage_document import AnswerDocument
 
 NO_USAGE: Final = Usage()
 # For estimates alone (no usage ever came): English text is about 4 bytes a token, dense text 2.
 BYTES_PER_TOKEN: Final = 4
 INPUT_BYTES_PER_TOKEN: Final = 2
 
-
-# What is no count is left to the slower reading, which makes nothing of it.
-_Count = Annotated[int, msgspec.Meta(ge=0, lt=2**53)]
-
-
-class _PromptDetails(msgspec.Struct):
-    cached_tokens: _Count | None = None
-    audio_tokens: _Count | None = None
-    cache_write_tokens: _Count | None = None
-
-
-class _CompletionDetails(msgspec.Struct):
-    reasoning_tokens: _Count | None = None
-    audio_tokens: _Count | None = None
-
-
-class _Usage(msgspec.Struct):
-    prompt_tokens: _Count | None = None
-    completion_tokens: _Count | None = None
-    prompt_tokens_details: _PromptDetails | None = None
-    completion_tokens_details: _CompletionDetails | None = None
-    prompt_cache_hit_tokens: _Count | None = None  # DeepSeek's word for cached_tokens
-
-
-class _Answer(msgspec.Struct):
-    choices: list[msgspec.Raw]
-    usage: _Usage | None = None
-
-
-_decode = msgspec.json.Decoder(_Answer).decode
+_decode = msgspec.json.Decoder(AnswerDocument).decode
 
 
 def usage_of_answer(body: bytes) -> Usage | None:

@@ -15,22 +15,32 @@ else
     why=$("$folder/bin/python" requirements/compile.py --missing)
 fi
 sources=(gateway routing cache billing local_backend migrations requirements hatch_build.py pyproject.toml README.md)
-fingerprint=$(
+state() {
     {
         "$folder/bin/python" -VV
-        echo "$why"
+        echo "$lacking"
         find "${sources[@]}" -type f ! -path '*/__pycache__/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum
-    } | sha256sum
-)
-fingerprint=${fingerprint%% *}
-if [ "$(cat "$folder/holds" 2>/dev/null)" = "$fingerprint" ]; then
+    } | sha256sum | cut -d ' ' -f 1
+}
+lacking=$why
+fingerprint=$(state)
+holds=$(cat "$folder/holds" 2>/dev/null || true)
+if [ "$holds" = "$fingerprint compiled" ] || { [ "$holds" = "$fingerprint plain" ] && [ -z "$must" ]; }; then
     exit 0
 fi
 
+# Sources that changed under the compiler's hands must not pass for what they were.
+changed=""
+unchanged() {
+    [ "$(state)" = "$fingerprint" ] || { changed=yes && return 1; }
+}
+# wheel HOW: builds the wheel of these sources, and keeps it for the next environment.
 wheels=.cache/wheels
 wheel() {
-    rm -rf "$wheels/new" && mkdir -p "$wheels/new" \
-        && pip -q wheel --no-deps --no-build-isolation --wheel-dir "$wheels/new" . && mv "$wheels/new" "$wheels/$fingerprint"
+    rm -rf "$wheels/new.$$" && mkdir -p "$wheels/new.$$" \
+        && pip -q wheel --no-deps --no-build-isolation --wheel-dir "$wheels/new.$$" . \
+        && unchanged \
+        && rm -rf "$wheels/$fingerprint-$1" && mv "$wheels/new.$$" "$wheels/$fingerprint-$1"
 }
 # mypy and setuptools, for this Python: in a folder of their own, since the gateway needs neither.
 compiled_wheel() {
@@ -38,27 +48,31 @@ compiled_wheel() {
     tools=$("$folder/bin/python" -VV | cat - requirements/compile.lock | sha256sum)
     tools=$PWD/.cache/compile-tools/${tools%% *}
     if [ ! -e "$tools/complete" ]; then
-        rm -rf "$tools" \
+        rm -rf "$tools" && mkdir -p "$tools" \
             && pip -q install --target "$tools" --require-hashes --no-deps -r requirements/compile.lock \
             && touch "$tools/complete" || return 1
     fi
-    PYTHONPATH=$tools TURNPIKE_COMPILE=1 wheel
+    PYTHONPATH=$tools TURNPIKE_COMPILE=1 wheel compiled
 }
 
-if [ ! -e "$wheels/$fingerprint" ]; then
-    if [ -z "$why" ]; then
-        echo "turnpike: compiling what requests run through, half a minute or so (TURNPIKE_COMPILE=0 leaves it out)"
-        mkdir -p .cache
-        compiled_wheel >.cache/compile.log 2>&1 || why="compiling failed, .cache/compile.log says how"
-    fi
-    if [ -n "$why" ]; then
-        if [ -n "$must" ]; then
-            echo "turnpike: cannot compile: $why" >&2
-            exit 1
-        fi
-        echo "turnpike: not compiled ($why): everything works, at about two thirds of the speed"
-        TURNPIKE_COMPILE=0 wheel
-    fi
+build=compiled
+if [ -z "$why" ] && [ ! -e "$wheels/$fingerprint-compiled" ]; then
+    echo "turnpike: compiling what requests run through, half a minute or so (TURNPIKE_COMPILE=0 leaves it out)"
+    mkdir -p .cache
+    compiled_wheel >.cache/compile.log 2>&1 || why="compiling failed, .cache/compile.log says how"
 fi
-pip -qq install --no-deps --force-reinstall "$wheels/$fingerprint"/*.whl
-echo "$fingerprint" >"$folder/holds"
+if [ -n "$changed" ]; then
+    echo "turnpike: the sources have changed meanwhile: once more"
+    exec requirements/install.sh "$folder" $must
+fi
+if [ -n "$why" ]; then
+    if [ -n "$must" ]; then
+        echo "turnpike: cannot compile: $why" >&2
+        exit 1
+    fi
+    echo "turnpike: not compiled ($why): everything works, more slowly"
+    build=plain
+    [ -e "$wheels/$fingerprint-plain" ] || TURNPIKE_COMPILE=0 wheel plain
+fi
+pip -qq install --no-deps --force-reinstall "$wheels/$fingerprint-$build"/*.whl
+echo "$fingerprint $build" >"$folder/holds"

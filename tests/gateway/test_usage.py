@@ -114,7 +114,7 @@ def test_what_providers_say(said: dict[str, Any], counted: Usage) -> None:
 
 @pytest.mark.parametrize("said", [None, {}, {"completion_tokens": 7}, [], "none"])
 def test_an_answer_without_usage_says_so(said: object) -> None:
-    assert usage_of_answer(answered(said)) is NO_USAGE
+    assert usage_of_answer(answered(said)) == NO_USAGE
 
 
 @pytest.mark.parametrize(

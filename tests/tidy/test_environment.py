@@ -15,7 +15,13 @@ from tests.tidy.repository import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-SCRIPTS: Final = (".ci/run", "requirements/debian.sh", "requirements/environment.sh", "requirements/pythons.sh")
+SCRIPTS: Final = (
+    ".ci/run",
+    "requirements/debian.sh",
+    "requirements/environment.sh",
+    "requirements/install.sh",
+    "requirements/pythons.sh",
+)
 # The few programs that the scripts call, so that a test can say what else the machine has.
 PROGRAMS: Final = ("bash", "cat", "cut", "dirname", "sed", "sha256sum")
 
@@ -101,20 +107,37 @@ def test_an_interpreter_that_is_too_old_is_refused_in_one_line(path: Path, tmp_p
 INTERPRETER: Final = """
 case "$*" in
     "-m venv --clear "*) mkdir -p "$4/bin"; cp "$0" "$4/bin/python" ;;
+    "requirements/compile.py --missing") [ ! -e {folder}/lacking ] || echo "there is no C compiler (cc)" ;;
+    "-m pip "*" wheel "*)
+        [ "$TURNPIKE_COMPILE" = 0 ] || [ ! -e {folder}/broken ] || exit 1
+        echo "wheel,TURNPIKE_COMPILE=$TURNPIKE_COMPILE" >> {folder}/installed
+        [ ! -e {folder}/edited ] || {{ rm {folder}/edited; echo "# edited" >> gateway/__init__.py; }}
+        echo > "${{@: -2:1}}/turnpike.whl" ;;
     "-m pip "*"install"*) [ ! -e {folder}/refuse ] || exit 1; echo "${{@: -1}}" >> {folder}/installed ;;
 esac
 """
 
 
-def test_an_environment_that_holds_what_is_locked_is_left_alone(path: Path, tmp_path: Path) -> None:
-    project = tmp_path / "project"
+def project_of(folder: Path, path: Path) -> Path:
+    """What the scripts look at, and a Python that notes what it is told to install."""
+    project = folder / "project"
     shutil.copytree(ROOT / "requirements", project / "requirements")
-    shutil.copy(ROOT / "pyproject.toml", project)
-    for name in ("cp", "mkdir"):
+    for name in ("gateway", "routing", "cache", "billing", "local_backend", "migrations"):
+        (project / name).mkdir()
+        (project / name / "__init__.py").touch()
+    for name in ("pyproject.toml", "hatch_build.py", "README.md"):
+        shutil.copy(ROOT / name, project)
+    for name in ("cp", "find", "mkdir", "mv", "rm", "sort", "touch", "xargs"):
         (path / name).symlink_to(str(shutil.which(name)))
-    program(path, "python3.12", INTERPRETER.format(folder=tmp_path))
+    program(path, "python3.12", INTERPRETER.format(folder=folder))
+    return project
+
+
+def test_an_environment_that_holds_what_is_locked_is_left_alone(path: Path, tmp_path: Path) -> None:
+    project = project_of(tmp_path, path)
     python = f"{path}/python3.12"
-    set_up = partial(run, "requirements/environment.sh", ".venv", "base", path=path, cwd=project, PYTHON=python)
+    environment = ("requirements/environment.sh", ".venv", "base", "editable")
+    set_up = partial(run, *environment, path=path, cwd=project, PYTHON=python)
     (tmp_path / "refuse").touch()
     assert set_up().returncode != 0
     (tmp_path / "refuse").unlink()
@@ -132,17 +155,70 @@ def test_an_environment_that_holds_what_is_locked_is_left_alone(path: Path, tmp_
 
 
 def test_an_extra_once_chosen_is_kept(path: Path, tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "requirements", tmp_path / "requirements")
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    for name in ("cp", "mkdir"):
-        (path / name).symlink_to(str(shutil.which(name)))
-    program(path, "python3.12", INTERPRETER.format(folder=tmp_path))
-    set_up = partial(run, path=path, cwd=tmp_path, PYTHON=f"{path}/python3.12")
+    project = project_of(tmp_path, path)
+    set_up = partial(run, path=path, cwd=project, PYTHON=f"{path}/python3.12")
     assert "requirements/semantic.lock" in set_up("requirements/environment.sh", ".venv", "semantic").stdout
     # torch is asked for before anything else, and by version alone.
     assert (tmp_path / "installed").read_text().split()[0] == "torch==2.13.0"
     assert set_up("requirements/environment.sh", ".venv").stdout == ""
     assert "requirements/base.lock" in set_up("requirements/environment.sh", ".venv", "base").stdout
+
+
+def installed(folder: Path) -> list[str]:
+    """What was asked of pip since the last look."""
+    note = folder / "installed"
+    lines = [line.rpartition("/")[2] for line in note.read_text().split()] if note.exists() else []
+    note.write_text("")
+    return lines
+
+
+def test_the_project_is_compiled_once_for_each_state_of_its_sources(path: Path, tmp_path: Path) -> None:
+    project = project_of(tmp_path, path)
+    environment = ("requirements/environment.sh", ".venv", "base")
+    set_up = partial(run, *environment, path=path, cwd=project, PYTHON=f"{path}/python3.12")
+    assert "compiling what requests run through" in set_up().stdout
+    assert installed(tmp_path) == ["build.lock", "base.lock", "compile.lock", "wheel,TURNPIKE_COMPILE=1", "turnpike.whl"]
+    assert set_up().stdout == ""
+    assert installed(tmp_path) == []
+
+    before = (project / "gateway" / "__init__.py").read_text()
+    (project / "gateway" / "__init__.py").write_text("# changed\n")
+    assert "compiling" in set_up().stdout
+    assert installed(tmp_path) == ["wheel,TURNPIKE_COMPILE=1", "turnpike.whl"]
+    # What was built for a state stays: going back to it compiles nothing.
+    (project / "gateway" / "__init__.py").write_text(before)
+    assert set_up().stdout == ""
+    assert installed(tmp_path) == ["turnpike.whl"]
+
+
+def test_sources_that_change_while_they_are_compiled_are_compiled_again(path: Path, tmp_path: Path) -> None:
+    project = project_of(tmp_path, path)
+    (tmp_path / "edited").touch()
+    environment = ("requirements/environment.sh", ".venv", "base")
+    set_up = partial(run, *environment, path=path, cwd=project, PYTHON=f"{path}/python3.12")
+    assert "the sources have changed meanwhile: once more" in set_up().stdout
+    assert installed(tmp_path)[-3:] == ["wheel,TURNPIKE_COMPILE=1", "wheel,TURNPIKE_COMPILE=1", "turnpike.whl"]
+    assert set_up().stdout == ""
+
+
+@pytest.mark.parametrize("because", ["lacking", "broken", "TURNPIKE_COMPILE=0"])
+def test_where_nothing_can_be_compiled_the_project_is_installed_all_the_same(
+    because: str, path: Path, tmp_path: Path
+) -> None:
+    project = project_of(tmp_path, path)
+    (tmp_path / because).touch()
+    set_up = partial(run, path=path, cwd=project, PYTHON=f"{path}/python3.12")
+    wanted = {"TURNPIKE_COMPILE": "0"} if because == "TURNPIKE_COMPILE=0" else {}
+    told = set_up("requirements/environment.sh", ".venv", "base", **wanted)
+    assert (told.returncode, told.stderr) == (0, "")
+    why = {"lacking": "there is no C compiler (cc)", "broken": "compiling failed, .cache/compile.log says how"}
+    assert f"turnpike: not compiled ({why.get(because, because)}): everything works" in told.stdout
+    assert installed(tmp_path)[-2:] == ["wheel,TURNPIKE_COMPILE=0", "turnpike.whl"]
+    assert set_up("requirements/environment.sh", ".venv", "base", **wanted).stdout == ""
+    # Where only the compiled build will do, it fails, and says so.
+    told = set_up("requirements/environment.sh", ".venv2", "base", "compiled", **wanted)
+    assert told.returncode == 1
+    assert told.stderr.startswith("turnpike: cannot compile: ")
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

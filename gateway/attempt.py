@@ -117,20 +117,26 @@ async def make(
                 return
             await answer
     except ClientGone:
-        if attempt.outcome is Outcome.CANCELLED:  # while it was being sent anew: `_send` has released it
-            raise
-        if s.drain_cancelled and await _drained(answer):
-            _judge(s, ride, ask, attempt, answer)
-            if answer.streamed is not None:
-                await drain(s, ride, ask, attempt)
-        else:
-            answer.abort()
-            cancelled(s, ride, ask, attempt)
+        await _left(s, ride, ask, attempt)
         raise
     except UpstreamError as error:
         _lost(s, ride, ask, attempt, error)
         return
     _judge(s, ride, ask, attempt, answer)
+
+
+async def _left(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> None:
+    """The client hung up before the answer could be judged."""
+    if attempt.outcome is Outcome.CANCELLED:  # while it was being sent anew: `_send` has released it
+        return
+    answer = attempt.answer
+    if not s.drain_cancelled or not await _drained(answer):
+        answer.abort()
+        cancelled(s, ride, ask, attempt)
+        return
+    _judge(s, ride, ask, attempt, answer)
+    if answer.streamed is not None:
+        await drain(s, ride, ask, attempt)
 
 
 async def drain(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> None:

@@ -1,8 +1,7 @@
 """One request on its way through the gateway: what is known of it so far, and the only hands that answer its client."""
 
-import asyncio
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 
@@ -19,6 +18,9 @@ from gateway.wire.http1 import RequestHead
 from gateway.wire.server import ServerConnection
 from gateway.wire.sse import PING
 from gateway.wire.upstream import UpstreamConnection
+
+if TYPE_CHECKING:
+    import asyncio
 
 PROGRESS_S: Final = 1.0
 CLIENT_CLOSED: Final = 499  # nginx's number for a client that hung up; it stands in logs only

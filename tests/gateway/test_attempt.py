@@ -1,8 +1,9 @@
-"""A request's way through the whole gateway, in one process and without sockets: what clients and providers do at bad moments."""
+"""A request's way through the whole gateway, in one process and without sockets, at bad moments of either side."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -213,10 +214,11 @@ async def test_a_journal_that_fills_while_connecting_refuses_and_holds_nothing(h
     client = house.asks()
     await turn()
     others = []
-    with pytest.raises(JournalFull):
+    with contextlib.suppress(JournalFull):
         for number in range(1, 10_000):
             house.app.services.books.reserve_and_dispatch(hold(number))
             others.append(hold(number))
+    assert len(others) < 9_000, "it is full"
     await house.far.opens()
     answer = client.take()
     assert answer.startswith(b"HTTP/1.1 503 ")
@@ -293,12 +295,11 @@ async def test_a_slow_clients_pause_reaches_the_provider_and_ends_with_the_strea
     client = house.asks(stream=True)
     [far] = house.far.transports
     far.feed(STREAM + framed(EVENTS[0]), framed(EVENTS[1]))
-    protocol = client._protocol
-    protocol.pause_writing()
+    client.fills()
     assert not far.reading
-    protocol.resume_writing()
+    client.empties()
     assert far.reading
-    protocol.pause_writing()
+    client.fills()
     far.feed(framed(EVENTS[2]) + framed(EVENTS[3]) + b"0\r\n\r\n")
     await turn()
     assert far.reading, "the connection is the pool's again, and must be read"

@@ -209,8 +209,7 @@ def test_ten_thousand_mutated_bodies_raise_nothing_but_bad_request() -> None:
         raw = mutated(whole, chance)
         try:
             ask = parse_chat(raw)
-        except BadRequest as error:
-            assert str(error)
+        except BadRequest:
             outcomes[False] += 1
         else:
             assert ask.fields == json.loads(raw) or "1e999" in raw.decode()

@@ -1,4 +1,4 @@
-"""A body on its way to a provider: the model is the provider's, a stream's usage is asked for, every other byte stays."""
+"""A body on its way to a provider: the model is theirs, a stream's usage is asked for, every other byte stays."""
 
 from __future__ import annotations
 
@@ -119,7 +119,8 @@ def test_an_ordinary_body_keeps_even_its_spaces() -> None:
     raw = b'{ "model" : "a" ,\n "messages":[{"role":"u"}], "stream": true }\n'
     assert sent(raw, ask_usage=False) == raw.replace(b'"model" : "a"', b'"model":"their-model"')
     assert sent(raw) == (
-        b'{ "model":"their-model" ,\n "messages":[{"role":"u"}], "stream": true ,"stream_options":{"include_usage":true}}'
+        b'{ "model":"their-model" ,\n "messages":[{"role":"u"}], "stream": true '
+        b',"stream_options":{"include_usage":true}}'
     )
 
 

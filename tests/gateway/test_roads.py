@@ -9,11 +9,11 @@ import pytest
 
 import gateway.roads as roads_module
 from billing.keys import Key
-from billing.price import FREE, Price
+from billing.price import FREE, UNPRICED, Price
 from billing.price_table import PriceTable
 from gateway.providers.registry import ROWS
 from gateway.providers.row import ProviderDefaults
-from gateway.roads import DEMO, LOCAL, UNPRICED, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
+from gateway.roads import DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
 from gateway.wire.upstream import Origin
 from gateway.wire.upstream import Pool as Connections
 from local_backend.supervisor import Address, LocalModelFailed

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, cast
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gateway.wire.clock import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class Receiver(Protocol):
+    """What a transport tells; the wire's connections are such, without asyncio's class behind them."""
+
+    def data_received(self, data: bytes) -> None: ...
+    def connection_lost(self, exc: Exception | None) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
 
 
 class Loop:
@@ -50,7 +60,7 @@ class Time(Sweep):
 class Transport(asyncio.Transport):
     """What is written is kept; nothing leaves before `drain`. Paused reading is obeyed by whoever feeds."""
 
-    def __init__(self, protocol: asyncio.Protocol, loop: Loop, *, can_half_close: bool = True) -> None:
+    def __init__(self, protocol: Receiver, loop: Loop, *, can_half_close: bool = True) -> None:
         super().__init__({"peername": ("192.0.2.7", 4711)})
         self.written = b""
         self.unsent_bytes = 0
@@ -87,6 +97,14 @@ class Transport(asyncio.Transport):
             self.closed = True
             self._protocol.connection_lost(error)
 
+    def fills(self) -> None:
+        """The other side takes less than is written."""
+        self._protocol.pause_writing()
+
+    def empties(self) -> None:
+        """It has caught up."""
+        self._protocol.resume_writing()
+
     def get_write_buffer_size(self) -> int:
         return self.unsent_bytes
 
@@ -122,4 +140,4 @@ class Transport(asyncio.Transport):
 def pieces(data: bytes, places: list[int]) -> list[bytes]:
     """The data, cut at these places."""
     bounds = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(bounds)]

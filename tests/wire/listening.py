@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     Behaviour = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
+async def until(probe: Callable[[], object], within_s: float = 10.0) -> None:
+    """Turns the loop until the probe is true."""
+    async with asyncio.timeout(within_s):
+        while not probe():  # noqa: ASYNC110  # what is looked at has no event of its own
+            await asyncio.sleep(0.002)
+
+
 class Listening:
     """What one test listens with and connects with."""
 

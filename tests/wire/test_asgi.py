@@ -1,10 +1,10 @@
-"""An ASGI application on a connection of ours: it is told of its client's leaving, and its failures never look like success."""
+"""An ASGI application on a connection of ours is told of its client's leaving; its failures never look like success."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -12,6 +12,7 @@ from gateway.wire.asgi import AsgiCall
 from gateway.wire.clock import Sweep
 from gateway.wire.headers import status_line
 from gateway.wire.server import Limits, ServerConnection, Work
+from tests.wire.listening import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -59,7 +60,9 @@ class Served:
         loop = asyncio.get_running_loop()
         door = Door(application)
         sweep = Sweep(loop)
-        server = await loop.create_server(lambda: ServerConnection(door, sweep, loop), "127.0.0.1", 0)
+        server = await loop.create_server(
+            lambda: cast("asyncio.Protocol", ServerConnection(door, sweep, loop)), "127.0.0.1", 0
+        )
         self._servers.append(server)
         self._doors.append(door)
         reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])
@@ -73,9 +76,7 @@ class Served:
                 await writer.wait_closed()
         for server in self._servers:
             server.close()
-        async with asyncio.timeout(10):
-            while any(door.connections for door in self._doors):
-                await asyncio.sleep(0.002)
+        await until(lambda: not any(door.connections for door in self._doors))
 
 
 @pytest.fixture

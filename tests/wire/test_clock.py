@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from gateway.wire.clock import NEVER, SWEEP_INTERVAL_S, Sweep
+from tests.wire.listening import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,12 +24,6 @@ class Watch:
     def expired(self, now: float) -> None:
         self.told_at.append(now)
         self._then(self)
-
-
-async def until(probe: Callable[[], object], within_s: float = 5.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not probe():
-            await asyncio.sleep(0.005)
 
 
 async def test_a_deadline_is_met_within_a_sweep_and_never_early() -> None:

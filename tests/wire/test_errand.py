@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.wire.errand import Errand, Waiter
+from tests.wire.listening import until
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -184,9 +185,7 @@ async def test_a_future_and_a_task_may_be_awaited() -> None:
     errand = sent(go())
     future.set_result("set")
     assert said == []  # a future's news come with the loop's next turn
-    async with asyncio.timeout(5):
-        while not errand.done:
-            await asyncio.sleep(0)
+    await until(lambda: errand.done)
     assert said == ["set", "worked"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,7 @@ from gateway.wire.clock import NEVER, Sweep
 from gateway.wire.headers import status_line
 from gateway.wire.server import CONTINUE, LINGER_S, PIPELINE_BYTES_MAX, Limits, ServerConnection, Work
 from tests.wire.fake_transport import Loop, Time, Transport, pieces
+from tests.wire.listening import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -136,7 +137,12 @@ def test_a_request_may_come_a_byte_at_a_time() -> None:
 
 def test_an_equal_head_is_read_once_and_another_is_read_again() -> None:
     heads: list[RequestHead] = []
-    client = Client(Door(lambda connection, head, body: (heads.append(head), echo(connection, head, body))[1]))
+
+    def noting(connection: ServerConnection, head: RequestHead, body: bytes) -> None:
+        heads.append(head)
+        echo(connection, head, body)
+
+    client = Client(Door(noting))
     client.says(GET, GET, post(b"x"), GET)
     first, second, third, fourth = heads
     assert first is second
@@ -420,7 +426,9 @@ async def test_a_refusal_is_read_whole_by_a_client_that_is_still_sending() -> No
     sweep = Sweep(loop)
     sweep.start()
     door = Door()
-    server = await loop.create_server(lambda: ServerConnection(door, sweep, loop), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: cast("asyncio.Protocol", ServerConnection(door, sweep, loop)), "127.0.0.1", 0
+    )
     try:
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -432,9 +440,7 @@ async def test_a_refusal_is_read_whole_by_a_client_that_is_still_sending() -> No
         assert answer.endswith(b"(server.request_body_bytes_max)")
         writer.close()
         await writer.wait_closed()
-        async with asyncio.timeout(10):
-            while door.connections:
-                await asyncio.sleep(0.01)
+        await until(lambda: not door.connections)
     finally:
         server.close()
         sweep.stop()

@@ -1,8 +1,9 @@
-"""A chat stream passes through in whole events, however its bytes are cut, and what it says of itself is read off it."""
+"""A chat stream passes through in whole events, however its bytes are cut; what it says of itself is read off it."""
 
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import gateway.wire.sse as sse
+from gateway.wire import sse
 from gateway.wire.sse import ChatStream, StreamBroken, event_data
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def stream(*, hide: bool = False, annotate: bytes | None = None) -> ChatStream:
 
 def pieces(data: bytes, places: Sequence[int]) -> list[bytes]:
     bounds = sorted({0, len(data), *(place % (len(data) + 1) for place in places)})
-    return [data[start:end] for start, end in zip(bounds, bounds[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(bounds)]
 
 
 cuts = st.lists(st.integers(0, 100_000), max_size=30)

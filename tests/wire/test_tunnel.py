@@ -1,4 +1,4 @@
-"""By way of a proxy: which one the environment names, and that what comes out at its end is a connection like any other."""
+"""By way of a proxy: which one the environment names, and that at its end is a connection like any other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The side towards providers: an answer means the same however it is cut, and a connection is used again only when it is sound."""
+"""The side towards providers: an answer means the same however it is cut; only a sound connection is used again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import gateway.wire.upstream as upstream
+from gateway.wire import upstream
 from gateway.wire.upstream import (
     HEAD_BYTES_MAX,
     STALE_WITHIN_S,
@@ -26,14 +26,13 @@ from gateway.wire.upstream import (
     StaleConnection,
     UpstreamConnection,
     UpstreamError,
-    plain_connect,
 )
 from tests.fakes.certificate import make_certificate
-from tests.wire.listening import Listening
 from tests.wire.fake_transport import Loop, Transport, pieces
+from tests.wire.listening import Listening, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from gateway.wire.http1 import ResponseHead
@@ -44,13 +43,13 @@ ORIGIN: Final = Origin.of("http://provider.test/v1")
 class Kept:
     """A sink that keeps what it hears, and `then` does something when a piece of the body comes."""
 
-    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+    def __init__(self) -> None:
+        self.then: Callable[[], None] = lambda: None
         self.head: ResponseHead | None = None
         self.received = b""
         self.steps: list[int] = []
         self.ended = False
         self.error: UpstreamError | None = None
-        self._then = then
 
     @property
     def over(self) -> bool:
@@ -65,7 +64,7 @@ class Kept:
         assert data
         self.received += data
         self.steps.append(len(data))
-        self._then()
+        self.then()
 
     def end(self) -> None:
         assert not self.over
@@ -84,13 +83,13 @@ class Kept:
 class Exchange:
     """A connection with a request under way."""
 
-    def __init__(self, sink: Kept | None = None) -> None:
+    def __init__(self) -> None:
         self.loop = Loop()
         self.pool = Pool(ORIGIN, cast("Any", None), self.loop.real, connect_s=1)
         self.connection = UpstreamConnection(self.pool, self.loop.real)
         self.transport = Transport(self.connection, self.loop)
         self.connection.connection_made(self.transport)
-        self.sink = sink or Kept()
+        self.sink = Kept()
         self.connection.send(b"request", self.sink)
 
     def gets(self, *data: bytes) -> Kept:
@@ -341,7 +340,8 @@ def test_reading_pauses_and_resumes() -> None:
 
 def test_a_connection_paused_at_an_answers_end_is_read_again_for_the_next() -> None:
     """A slow client's last piece must not leave a connection in the pool that nobody reads."""
-    exchange = Exchange(Kept(then=lambda: exchange.connection.pause()))
+    exchange = Exchange()
+    exchange.sink.then = exchange.connection.pause
     sink = exchange.gets(answer(b"", length=5), b"hello")
     assert sink.ended
     assert exchange.transport.reading
@@ -357,7 +357,8 @@ def test_who_is_done_with_a_connection_cannot_pause_it() -> None:
 
 
 def test_a_sink_that_ends_the_exchange_in_the_middle_hears_nothing_more() -> None:
-    exchange = Exchange(Kept(then=lambda: exchange.connection.abort()))
+    exchange = Exchange()
+    exchange.sink.then = exchange.connection.abort
     sink = exchange.gets(chunked(b"a"), b"b" * 9)
     assert sink.received == b"a"
     assert not sink.over
@@ -400,9 +401,7 @@ async def listening() -> AsyncIterator[Listening]:
 
 
 async def over(sink: Kept) -> Kept:
-    async with asyncio.timeout(10):
-        while not sink.over:
-            await asyncio.sleep(0.002)
+    await until(lambda: sink.over)
     return sink
 
 

@@ -95,10 +95,16 @@ class Inflater:
 
     def __init__(self, coding: str) -> None:
         self._raw_deflate_possible = coding == "deflate"
+        self._start = b""
         self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32)
 
     def feed(self, data: bytes, deliver: Callable[[bytes], None]) -> None:
         """Raises `BadAnswer` on what is not compressed data."""
+        if self._raw_deflate_possible:  # two bytes tell which of the two it is
+            self._start += data
+            if len(self._start) < 2:
+                return
+            data = self._start
         while data:
             try:
                 piece = self._zlib.decompress(data, INFLATE_STEP_BYTES_MAX)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,11 +16,15 @@ from gateway.roads import Timeouts
 from gateway.wire.clock import NEVER, Sweep
 from gateway.wire.sse import ChatStream
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 @dataclass(frozen=True, slots=True)
 class Clocks:
     loop: asyncio.AbstractEventLoop
     sweep: Sweep
+    monotonic: Callable[[], float]
     response_body_bytes_max: int = 10**6
 
 
@@ -28,7 +32,7 @@ def asked(messages: list[dict[str, Any]], **more: Any) -> tuple[Answer, ChatStre
     ask = parse_chat(json.dumps({"model": "demo/echo", "messages": messages, **more}).encode())
     loop = asyncio.get_running_loop()
     stream = ChatStream(hide_usage=False, annotate=None) if ask.stream else None
-    answer = Answer(Clocks(loop, Sweep(loop)), stream, NEVER, Timeouts())
+    answer = Answer(Clocks(loop, Sweep(loop), loop.time), stream, NEVER, Timeouts())
     echo.answer(ask, "req_1", 1_700_000_000_000_000, answer)
     assert answer.ready, "all of it comes at once"
     return answer, stream

@@ -176,6 +176,15 @@ def test_whatever_comes_ends_in_an_answer_or_an_error_once_the_connection_is_gon
         assert sink.over
 
 
+@pytest.mark.parametrize("coding", ["deflate", "raw deflate"])
+def test_deflate_is_told_from_raw_deflate_although_its_first_byte_comes_alone(coding: str) -> None:
+    sent = squeezed(b"\0\0\0", coding)
+    whole = answer(sent, b"content-encoding: deflate")
+    exchange = Exchange()
+    sink = exchange.gets(whole[: -len(sent)], *(sent[at : at + 1] for at in range(len(sent))))
+    assert (sink.ended, sink.received) == (True, b"\0\0\0")
+
+
 def test_the_common_case_comes_in_one_piece() -> None:
     exchange = Exchange()
     sink = exchange.gets(answer(b"all of it", b"content-type: a/b"))

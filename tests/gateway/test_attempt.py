@@ -2,126 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
 
-import gateway.app
-from billing.books import Books
-from billing.journal import RECORD_BYTES_MAX, JournalFull
-from billing.migrating import migrate
-from gateway.app import build, new_key
-from gateway.config.load import read
-from gateway.wire.server import ServerConnection
-from gateway.wire.upstream import Origin, Pool
+from billing.journal import JournalFull
 from tests.billing.makers import hold
-from tests.wire.fake_transport import Loop, Transport
+from tests.gateway.whole_gateway import ANSWER, BODY, House, opened, turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
-
-    from gateway.app import App
-
-SEGMENT_BYTES: Final = 4 * RECORD_BYTES_MAX
-BODY: Final = json.dumps(
-    {
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "hello"}, "finish_reason": "stop"}],
-        "usage": {"prompt_tokens": 11, "completion_tokens": 7},
-    }
-).encode()
-ANSWER: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
-CONFIG: Final = """
-state: {directory: %s}
-billing: {cancelled_stream: %s}
-providers: {one: {base_url: "http://one.test/v1", api_key: sk-one-0123456789}}
-models: {m: [{provider: one, model: m, price: {input: 1, output: 2}}]}
-"""
-
-
-class Far:
-    """The provider's end of each connection; a test decides when one opens and what comes."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.transports: list[Transport] = []
-        self.opening: list[asyncio.Future[None]] = []
-        self.slams_door = False
-        self._loop = loop
-
-    async def connect(self, factory: Callable[[], asyncio.Protocol]) -> tuple[asyncio.BaseTransport, asyncio.Protocol]:
-        opened: asyncio.Future[None] = self._loop.create_future()
-        self.opening.append(opened)
-        await opened
-        protocol = factory()
-        transport = Transport(protocol, Loop())
-        protocol.connection_made(transport)
-        self.transports.append(transport)
-        if self.slams_door:
-            transport.hang_up()
-        return transport, protocol
-
-    async def opens(self) -> None:
-        """The connection that is asked for last is there."""
-        await turn()
-        self.opening[-1].set_result(None)
-        await turn()
-
-
-async def turn() -> None:
-    """What is due happens."""
-    for _ in range(5):
-        await asyncio.sleep(0)
-
-
-class House:
-    """A gateway whose only provider is the test."""
-
-    def __init__(self, app: App, far: Far, secret: str) -> None:
-        self.app = app
-        self.far = far
-        self._secret = secret
-
-    def asks(self, **fields: Any) -> Transport:
-        """A client that sends a request; its transport."""
-        connection = ServerConnection(self.app.door, self.app.services.sweep, self.app.services.loop)
-        transport = Transport(connection, Loop())
-        connection.connection_made(transport)
-        body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
-        lines = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {self._secret}\r\n"
-        transport.feed(f"{lines}content-length: {len(body)}\r\n\r\n".encode() + body)
-        return transport
-
-    async def warm(self) -> None:
-        """One request and its answer, so that a connection is kept alive."""
-        client = self.asks()
-        await self.far.opens()
-        self.far.transports[-1].feed(ANSWER)
-        await turn()
-        assert client.take().startswith(b"HTTP/1.1 200 OK")
-        self.far.transports[-1].take()
-
-    def at_rest(self) -> None:
-        """Nothing is under way, held or unexplained."""
-        s = self.app.services
-        assert s.gate.in_flight == 0
-        assert s.books.pending_nano_usd() == 0
-        assert s.books.pending() == ()
-        assert s.roads.providers["one"].in_flight == 0
-        assert s.metrics.surprises == 0, "something failed that nobody foresaw; the log has it"
-
-    def outcomes(self) -> dict[str, int]:
-        """How many attempts ended how."""
-        lines = self.app.services.metrics.render().decode().splitlines()
-        found = {}
-        for line in lines:
-            if line.startswith("turnpike_attempts_total{"):
-                labels, _, count = line.rpartition(" ")
-                found[labels.partition('outcome="')[2].partition('"')[0]] = int(count)
-        return found
 
 
 @pytest.fixture
@@ -131,25 +23,8 @@ def cancelled_stream() -> str:
 
 @pytest.fixture
 async def house(tmp_path: Path, cancelled_stream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    small = partial(Books, segment_bytes=SEGMENT_BYTES, journal_bytes_max=3 * SEGMENT_BYTES)
-    monkeypatch.setattr(gateway.app, "Books", small)
-    settings = read(CONFIG % (tmp_path / "state", cancelled_stream), "", {})
-    settings.state.directory.mkdir()
-    migrate(settings.state.database_url)
-    loop = asyncio.get_running_loop()
-    app = build(settings, {}, "tpa-secret")
-    far = Far(loop)
-    app.services.roads.providers["one"].connections = Pool(
-        Origin.of("http://one.test/v1"), far.connect, loop, connect_s=30
-    )
-    secret, key = new_key("k")
-    app.services.keyring.put(key)
-    app.services.books.open()
-    yield House(app, far, secret)
-    for opening in far.opening:
-        opening.cancel()
-    await turn()
-    await app.close()
+    async with opened(tmp_path / "state", monkeypatch, cancelled_stream=cancelled_stream) as made:
+        yield made
 
 
 async def test_a_connection_is_kept_alive_from_one_request_to_the_next(house: House) -> None:

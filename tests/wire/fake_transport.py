@@ -60,8 +60,8 @@ class Time(Sweep):
 class Transport(asyncio.Transport):
     """What is written is kept; nothing leaves before `drain`. Paused reading is obeyed by whoever feeds."""
 
-    def __init__(self, protocol: Receiver, loop: Loop, *, can_half_close: bool = True) -> None:
-        super().__init__({"peername": ("192.0.2.7", 4711)})
+    def __init__(self, protocol: Receiver, loop: Loop, *, can_half_close: bool = True, peer: str = "192.0.2.7") -> None:
+        super().__init__({"peername": (peer, 4711)})
         self.written = b""
         self.unsent_bytes = 0
         self.reading = True

@@ -96,8 +96,8 @@ class House:
     ) -> tuple[int, bytes, bytes]:
         """What a request without a body is answered: status, head, body."""
         client = self.client(peer)
-        first = f"{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {bearer or self._secret}\r\n"
-        client.feed((first + "".join(f"{line}\r\n" for line in lines) + "\r\n").encode())
+        first = f"{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {bearer or self._secret}"
+        client.feed("\r\n".join([first, *lines, "", ""]).encode())
         head, _, body = client.take().partition(b"\r\n\r\n")
         return int(head.split()[1]), head, body
 

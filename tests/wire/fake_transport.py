@@ -34,16 +34,16 @@ class Loop:
         return cast("asyncio.AbstractEventLoop", self)
 
 
-class Time(Sweep):
+class Time:
     """A sweep that looks when told: at `pass_s` everything that is due by then expires."""
 
     def __init__(self, loop: Loop) -> None:
-        super().__init__(loop.real)
+        self.sweep = Sweep(loop.real)
         self._fake = loop
 
     def pass_s(self, seconds: float) -> None:
         self._fake.now += seconds
-        for watched in [each for each in self._watched if each.expires_at <= self._fake.now]:
+        for watched in [each for each in self.sweep._watched if each.expires_at <= self._fake.now]:
             watched.expired(self._fake.now)
 
 

@@ -38,14 +38,18 @@ providers:
 models:
   chat: [{{provider: mock, model: gpt-4o-mini, price: {{input: 0.15, output: 0.60}}}}]
 """
-ASKED = orjson.dumps({"model": "chat", "messages": [{"role": "user", "content": "Where is Paris? " * 60}], "max_tokens": 64})
+ASKED = orjson.dumps(
+    {"model": "chat", "messages": [{"role": "user", "content": "Where is Paris? " * 60}], "max_tokens": 64}
+)
 ANSWERED = orjson.dumps(
     {
         "id": "chatcmpl-1",
         "object": "chat.completion",
         "created": 1760000000,
         "model": "gpt-4o-mini",
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "On the Seine."}, "finish_reason": "stop"}],
+        "choices": [
+            {"index": 0, "message": {"role": "assistant", "content": "On the Seine."}, "finish_reason": "stop"}
+        ],
         "usage": {"prompt_tokens": 184, "completion_tokens": 24, "total_tokens": 208},
     }
 )
@@ -53,7 +57,10 @@ REQUEST = (
     b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     b"authorization: Bearer %b\r\ncontent-length: %d\r\n\r\n%b" % (SECRET, len(ASKED), ASKED)
 )
-RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(ANSWERED), ANSWERED)
+RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (
+    len(ANSWERED),
+    ANSWERED,
+)
 
 
 class Transport:

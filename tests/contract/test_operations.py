@@ -55,7 +55,9 @@ def test_metrics_count_what_happened_by_model_and_provider(gateway: Gateway, key
 
 def test_metrics_tell_the_build_that_is_under_test(gateway: Gateway, pytestconfig: pytest.Config) -> None:
     compiled = str(pytestconfig.getoption("--compiled")).lower()
-    assert families(gateway)["turnpike_build_info"] == [f'turnpike_build_info{{version="0.1.0",compiled="{compiled}"}} 1']
+    assert families(gateway)["turnpike_build_info"] == [
+        f'turnpike_build_info{{version="0.1.0",compiled="{compiled}"}} 1'
+    ]
 
 
 def test_metrics_never_carry_a_key(gateway: Gateway, key: Key, model: str) -> None:

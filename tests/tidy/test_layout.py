@@ -10,7 +10,15 @@ from tests.tidy.repository import PACKAGES, ROOT, files
 
 ROOMS: Final = {*PACKAGES, "migrations", "tests"}
 BESIDE: Final = {".ci", "bench", "deploy", "docs", "requirements"}
-SMALL_FILES: Final = {".gitignore", "CHANGELOG.md", "LICENSE", "Makefile", "README.md", "hatch_build.py", "pyproject.toml"}
+SMALL_FILES: Final = {
+    ".gitignore",
+    "CHANGELOG.md",
+    "LICENSE",
+    "Makefile",
+    "README.md",
+    "hatch_build.py",
+    "pyproject.toml",
+}
 TEST_FOLDERS: Final = {*PACKAGES, "migrations", "contract", "wire", "e2e", "tidy", "fixtures", "fakes", "bench"}
 
 # Written apart, so that this file does not name what it forbids.

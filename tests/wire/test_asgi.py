@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import pytest
 
@@ -59,7 +59,9 @@ class Served:
         loop = asyncio.get_running_loop()
         door = Door(application)
         sweep = Sweep(loop)
-        server = await loop.create_server(lambda: ServerConnection(door, sweep, loop), "127.0.0.1", 0)
+        server = await loop.create_server(
+            lambda: cast("asyncio.Protocol", ServerConnection(door, sweep, loop)), "127.0.0.1", 0
+        )
         self._servers.append(server)
         self._doors.append(door)
         reader, writer = await asyncio.open_connection("127.0.0.1", server.sockets[0].getsockname()[1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import pytest
 from hypothesis import given
@@ -420,7 +420,9 @@ async def test_a_refusal_is_read_whole_by_a_client_that_is_still_sending() -> No
     sweep = Sweep(loop)
     sweep.start()
     door = Door()
-    server = await loop.create_server(lambda: ServerConnection(door, sweep, loop), "127.0.0.1", 0)
+    server = await loop.create_server(
+        lambda: cast("asyncio.Protocol", ServerConnection(door, sweep, loop)), "127.0.0.1", 0
+    )
     try:
         port = server.sockets[0].getsockname()[1]
         reader, writer = await asyncio.open_connection("127.0.0.1", port)

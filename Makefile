@@ -55,7 +55,7 @@ test-compiled: dev
 		echo "$$PWD" >"$$($(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"; \
 		echo "turnpike: the fast tests once more, against the compiled build"; \
 		PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -q --compiled -p no:cacheprovider -o pythonpath= \
-			-m "not slow and not long" $(ARGS) </dev/null; \
+			-m "not slow and not long and not source" $(ARGS) </dev/null; \
 	fi
 
 # The fast tests once more on every other Python that this machine has.

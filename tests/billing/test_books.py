@@ -474,6 +474,7 @@ def test_a_disk_without_room_is_said_once_and_until_it_has_room(
     assert len(entries(sqlite_url)) == number
 
 
+@pytest.mark.source
 def test_memory_of_accounts_and_prices_is_bounded(
     sqlite_url: str, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -97,6 +97,7 @@ def test_a_label_cannot_break_out_of_its_line() -> None:
     assert any('model="a\\"b\\\\c\\nd"' in name for name in samples(metrics))
 
 
+@pytest.mark.source
 def test_there_are_no_more_series_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_module, "SERIES_MAX", 2)
     metrics = Metrics()

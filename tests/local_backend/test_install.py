@@ -64,6 +64,7 @@ def test_the_locks_hold_hashes_and_no_torch() -> None:
     )
 
 
+@pytest.mark.source
 def test_the_locks_in_requirements_are_the_ones_that_ship() -> None:
     for build in BUILDS.values():
         assert (Path(__file__).parents[2] / "requirements" / build.lock.name).samefile(build.lock)

@@ -177,8 +177,13 @@ def test_the_project_is_compiled_once_for_each_state_of_its_sources(path: Path, 
     environment = ("requirements/environment.sh", ".venv", "base")
     set_up = partial(run, *environment, path=path, cwd=project, PYTHON=f"{path}/python3.12")
     assert "compiling what requests run through" in set_up().stdout
-    locks = ["build.lock", "base.lock", "compile.lock"]
-    assert installed(tmp_path) == [*locks, "wheel,TURNPIKE_COMPILE=1", "turnpike.whl"]
+    assert installed(tmp_path) == [
+        "build.lock",
+        "base.lock",
+        "compile.lock",
+        "wheel,TURNPIKE_COMPILE=1",
+        "turnpike.whl",
+    ]
     assert set_up().stdout == ""
     assert installed(tmp_path) == []
 
@@ -208,9 +213,8 @@ def test_where_nothing_can_be_compiled_the_project_is_installed_all_the_same(
 ) -> None:
     project = project_of(tmp_path, path)
     (tmp_path / because).touch()
-    set_up = partial(run, path=path, cwd=project, PYTHON=f"{path}/python3.12")
-    if because == "TURNPIKE_COMPILE=0":
-        set_up = partial(set_up, TURNPIKE_COMPILE="0")
+    wanted = "0" if because == "TURNPIKE_COMPILE=0" else "1"
+    set_up = partial(run, path=path, cwd=project, PYTHON=f"{path}/python3.12", TURNPIKE_COMPILE=wanted)
     told = set_up("requirements/environment.sh", ".venv", "base")
     assert (told.returncode, told.stderr) == (0, "")
     why = {"lacking": "there is no C compiler (cc)", "broken": "compiling failed, .cache/compile.log says how"}

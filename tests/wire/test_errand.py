@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
     from typing import Any
 
+# An interpreted class cannot inherit from a compiled one; compiled, errands are tested as the rides that they are.
+pytestmark = pytest.mark.source
+
 
 class Told(Errand):
     """Keeps what its coroutine did not handle."""

@@ -78,7 +78,7 @@ class Client:
         self.door = door or Door()
         self.loop = Loop()
         self.time = Time(self.loop)
-        self.connection = ServerConnection(self.door, self.time, self.loop.real)
+        self.connection = ServerConnection(self.door, self.time.sweep, self.loop.real)
         self.transport = Transport(self.connection, self.loop, can_half_close=can_half_close)
         self.connection.connection_made(self.transport)
 
@@ -414,7 +414,7 @@ def test_100_continue_is_not_said_to_who_sends_its_body_anyway() -> None:
 def test_the_peer_is_known_while_there_is_one() -> None:
     client = Client()
     assert client.connection.peer == "192.0.2.7"
-    assert ServerConnection(client.door, client.time, client.loop.real).peer == ""
+    assert ServerConnection(client.door, client.time.sweep, client.loop.real).peer == ""
 
 
 # --- over real sockets ---

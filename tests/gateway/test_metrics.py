@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 import gateway.metrics as metrics_module
 from billing.books import AttemptRow, RequestRow
 from billing.price import Usage
 from gateway.metrics import BUCKETS, OTHER, Metrics, resident_bytes
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def request(model: str | None = "m", **fields: object) -> RequestRow:
@@ -97,6 +94,7 @@ def test_a_label_cannot_break_out_of_its_line() -> None:
     assert any('model="a\\"b\\\\c\\nd"' in name for name in samples(metrics))
 
 
+@pytest.mark.source
 def test_there_are_no_more_series_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics_module, "SERIES_MAX", 2)
     metrics = Metrics()

@@ -149,6 +149,7 @@ def test_a_pools_targets_do_not_open_its_name() -> None:
     assert named.may(key("chat"))
 
 
+@pytest.mark.source
 def test_names_that_callers_make_up_are_forgotten_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roads_module, "NAMES_PREPARED_MAX", 3)
     made = roads("openai", pools={"chat": ("openai/a",)})
@@ -161,6 +162,7 @@ def test_names_that_callers_make_up_are_forgotten_again(monkeypatch: pytest.Monk
     assert targets(made, "chat") == ["chat[0]:openai/a"]
 
 
+@pytest.mark.source
 def test_forgetting_a_name_leaves_the_road_of_another_that_shares_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """`openai/m` and `openai:m` are one road; a request under the younger name must still find it."""
     monkeypatch.setattr(roads_module, "NAMES_PREPARED_MAX", 2)

@@ -212,6 +212,7 @@ def test_an_error_of_null_is_none() -> None:
     assert reader.feed(content("a", error=None)) == content("a", error=None)
 
 
+@pytest.mark.source
 def test_an_event_without_end_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sse, "EVENT_BYTES_MAX", 100)
     reader = stream()

@@ -317,6 +317,7 @@ def test_an_idle_connection_that_closes_is_forgotten() -> None:
     assert closing.pool.idle() is None
 
 
+@pytest.mark.source
 def test_the_last_one_used_is_used_first_and_there_are_no_more_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(upstream, "IDLE_CONNECTIONS_MAX", 2)
     loop = Loop()

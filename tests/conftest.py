@@ -48,10 +48,9 @@ def has_gpu() -> bool:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests that need a GPU are left out where there is none; pytest counts them as deselected."""
-    if has_gpu():
-        return
-    needing = [item for item in items if item.get_closest_marker("gpu")]
+    """What this machine or this build cannot do is left out; pytest counts it as deselected."""
+    out = {*(() if has_gpu() else ("gpu",)), *(("source",) if config.getoption("--compiled") else ())}
+    needing = [item for item in items if any(item.get_closest_marker(name) for name in out)]
     if needing:
         config.hook.pytest_deselected(items=needing)
         items[:] = [item for item in items if item not in needing]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from typing import TYPE_CHECKING
 
 import msgspec
+import pytest
 
 import gateway.metrics as metrics_module
 from billing.books import AttemptRow, RequestRow
 from billing.price import Usage
 from gateway.metrics import BUCKETS, OTHER, Metrics, resident_bytes
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def request(model: str | None = "m", **fields: object) -> RequestRow:

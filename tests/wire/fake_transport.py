@@ -7,7 +7,7 @@ from collections import deque
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from gateway.wire.clock import Sweep
+from gateway.wire.clock import SWEEP_INTERVAL_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +28,7 @@ class Loop:
     def __init__(self) -> None:
         self.now = 1000.0
         self._soon: deque[Callable[[], None]] = deque()
+        self._later: list[tuple[float, Callable[[], None]]] = []
 
     def time(self) -> float:
         return self.now
@@ -35,26 +36,27 @@ class Loop:
     def call_soon(self, callback: Callable[..., None], *arguments: Any) -> None:
         self._soon.append(lambda: callback(*arguments))
 
+    def call_later(self, delay_s: float, callback: Callable[..., None], *arguments: Any) -> None:
+        self._later.append((self.now + delay_s, lambda: callback(*arguments)))
+
     def run(self) -> None:
         while self._soon:
             self._soon.popleft()()
 
+    def pass_s(self, seconds: float) -> None:
+        """Time passes, and what is due by then happens; a sweep more, since deadlines are met within one."""
+        until = self.now + seconds + SWEEP_INTERVAL_S
+        while due := [timer for timer in self._later if timer[0] <= until]:
+            first = min(due, key=lambda timer: timer[0])
+            self._later.remove(first)
+            self.now = max(self.now, first[0])
+            first[1]()
+            self.run()
+        self.now = until
+
     @property
     def real(self) -> asyncio.AbstractEventLoop:
         return cast("asyncio.AbstractEventLoop", self)
-
-
-class Time(Sweep):
-    """A sweep that looks when told: at `pass_s` everything that is due by then expires."""
-
-    def __init__(self, loop: Loop) -> None:
-        super().__init__(loop.real)
-        self._fake = loop
-
-    def pass_s(self, seconds: float) -> None:
-        self._fake.now += seconds
-        for watched in [each for each in self._watched if each.expires_at <= self._fake.now]:
-            watched.expired(self._fake.now)
 
 
 class Transport(asyncio.Transport):

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.source
 
 
+# A compiled class lets no other derive from it here; tests/gateway/test_attempt.py runs compiled errands.
+pytestmark = pytest.mark.source
+
+
 class Told(Errand):
     """Keeps what its coroutine did not handle."""
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gateway.wire.clock import NEVER, Sweep
 from gateway.wire.headers import status_line
 from gateway.wire.server import CONTINUE, LINGER_S, PIPELINE_BYTES_MAX, Limits, ServerConnection, Work
-from tests.wire.fake_transport import Loop, Time, Transport, pieces
+from tests.wire.fake_transport import Loop, Transport, pieces
 from tests.wire.listening import until
 
 if TYPE_CHECKING:
@@ -77,8 +77,9 @@ class Client:
     def __init__(self, door: Door | None = None, *, can_half_close: bool = True) -> None:
         self.door = door or Door()
         self.loop = Loop()
-        self.time = Time(self.loop)
-        self.connection = ServerConnection(self.door, self.time.sweep, self.loop.real)
+        self.sweep = Sweep(self.loop.real)
+        self.sweep.start()
+        self.connection = ServerConnection(self.door, self.sweep, self.loop.real)
         self.transport = Transport(self.connection, self.loop, can_half_close=can_half_close)
         self.connection.connection_made(self.transport)
 
@@ -88,8 +89,7 @@ class Client:
         return self.transport.take()
 
     def after(self, seconds: float) -> bytes:
-        self.time.pass_s(seconds)
-        self.loop.run()
+        self.loop.pass_s(seconds)
         return self.transport.take()
 
 
@@ -261,7 +261,7 @@ def test_a_connection_that_never_says_anything_is_closed_and_an_idle_one_may_wai
 def test_an_answer_may_take_its_time() -> None:
     client = Client(Door(None))
     client.says(GET)
-    client.after(10_000)
+    client.after(1_000)
     assert not client.transport.closing
     client.connection.expired(client.loop.now)
     assert client.connection.expires_at == NEVER
@@ -414,7 +414,7 @@ def test_100_continue_is_not_said_to_who_sends_its_body_anyway() -> None:
 def test_the_peer_is_known_while_there_is_one() -> None:
     client = Client()
     assert client.connection.peer == "192.0.2.7"
-    assert ServerConnection(client.door, client.time.sweep, client.loop.real).peer == ""
+    assert ServerConnection(client.door, client.sweep, client.loop.real).peer == ""
 
 
 # --- over real sockets ---

@@ -106,22 +106,28 @@ async def make(
         echo.answer(ask, ride.request_id, attempt.hold.opened_at_us, answer)
     elif not await _send(s, ride, ask, facts, attempt):
         return
+    # Nothing waits inside a handler: compiled, that would corrupt memory (docs/development.md).
+    stale, gone = False, None
     try:
         try:
             await answer
         except StaleConnection:
+            stale = True
+        if stale:
             # The idle limit of a kept-alive connection struck while the request was under way: once more, on a fresh
             # one.
             answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts)
             if not await _send(s, ride, ask, facts, attempt, again=True):
                 return
             await answer
-    except ClientGone:
-        await _left(s, ride, ask, attempt)
-        raise
+    except ClientGone as error:
+        gone = error
     except UpstreamError as error:
         _lost(s, ride, ask, attempt, error)
         return
+    if gone is not None:
+        await _left(s, ride, ask, attempt)
+        raise gone
     _judge(s, ride, ask, attempt, answer)
 
 

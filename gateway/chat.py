@@ -245,15 +245,19 @@ async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_un
     provider.in_flight += 1
     ride.progress = lambda: s.books.progress(attempt.hold, cancelled_usage(ask, stream.events))
     answer.relay_to(ride.connection)
+    gone = None
     try:
-        await answer.ended
-    except ClientGone:
-        if s.drain_cancelled:
-            await drain(s, ride, ask, attempt)
-        else:
-            answer.abort()
-            cancelled(s, ride, ask, attempt)
-        raise
+        try:
+            await answer.ended
+        except ClientGone as error:
+            gone = error  # nothing waits inside a handler: compiled, that would corrupt memory (docs/development.md)
+        if gone is not None:
+            if s.drain_cancelled:
+                await drain(s, ride, ask, attempt)
+            else:
+                answer.abort()
+                cancelled(s, ride, ask, attempt)
+            raise gone
     except UpstreamError as error:
         broken_off(s, ride, ask, attempt, error)
         if attempt.timed_out:

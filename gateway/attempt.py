@@ -106,16 +106,16 @@ async def make(
         echo.answer(ask, ride.request_id, attempt.hold.opened_at_us, answer)
     elif not await _send(s, ride, ask, facts, attempt):
         return
-    # No `await` stands in an `except`: compiled, it would leave the interpreter's exception state torn.
-    stale = False
-    gone: ClientGone | None = None
+    # Nothing waits inside a handler: compiled, that would corrupt memory (docs/development.md).
+    stale, gone = False, None
     try:
         try:
             await answer
         except StaleConnection:
             stale = True
         if stale:
-            # The idle limit of a kept-alive connection struck while the request was under way: once more, afresh.
+            # The idle limit of a kept-alive connection struck while the request was under way: once more, on a fresh
+            # one.
             answer = attempt.answer = ride.answer = Answer(s, stream, deadline, timeouts)
             if not await _send(s, ride, ask, facts, attempt, again=True):
                 return

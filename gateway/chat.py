@@ -245,13 +245,12 @@ async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_un
     provider.in_flight += 1
     ride.progress = lambda: s.books.progress(attempt.hold, cancelled_usage(ask, stream.events))
     answer.relay_to(ride.connection)
-    # No `await` stands in an `except`: compiled, it would leave the interpreter's exception state torn.
-    gone: ClientGone | None = None
+    gone = None
     try:
         try:
             await answer.ended
         except ClientGone as error:
-            gone = error
+            gone = error  # nothing waits inside a handler: compiled, that would corrupt memory (docs/development.md)
         if gone is not None:
             if s.drain_cancelled:
                 await drain(s, ride, ask, attempt)

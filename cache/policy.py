@@ -120,6 +120,14 @@ def unkept_because(answer: Mapping[str, object]) -> str | None:
     return _more_than_words(message) or _unfinished(choices[0].get("finish_reason"))
 
 
+def unkept_body_because(body: bytes) -> str | None:
+    """The same of an answer's bytes, which are parsed only where a word in them says so."""
+    if not any(word in body for word in _DOUBTFUL) and _FINISHES.findall(body) == [b"stop"] and _CONTENT.search(body):
+        return None
+    answer = _parsed(body)
+    return "it is no object" if answer is None else unkept_because(answer)
+
+
 def unkept_stream_because(events: bytes) -> str | None:
     """The same of a stream's bytes: it must have come to its `[DONE]`. Events are read only where a word says so."""
     if events.endswith(b"data: [DONE]\n\n") and not any(word in events for word in _DOUBTFUL):

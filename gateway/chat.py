@@ -15,7 +15,7 @@ from billing.money import usd_text
 from billing.price import FREE, Usage, cost_nano_usd
 from cache.exact import Kept
 from cache.fingerprint import fingerprint
-from cache.policy import BYPASS, Eligibility, eligibility, tenant, unkept_because, unkept_stream_because
+from cache.policy import BYPASS, Eligibility, eligibility, tenant, unkept_body_because, unkept_stream_because
 from gateway.attempt import Attempt, broken_off, cancelled, drain, make, open_attempt, settle
 from gateway.caller import Facts, clean_tags, facts_of
 from gateway.chat_request import ChatAsk, parse_chat
@@ -87,7 +87,7 @@ async def chat_completions(s: Services, ride: Ride) -> None:
     ride.connection.reply(
         b"%bcontent-length: %d\r\n" % (ride.answer_head(content_type, ride.spent_nano_usd), len(body)), body
     )
-    if kept_under is not None and unkept_because(orjson.loads(body)) is None:
+    if kept_under is not None and unkept_body_because(body) is None:
         keep(s, kept_under, content_type, body, attempt)
     ride.close(200, None)
 

@@ -13,6 +13,7 @@ from cache.policy import (
     eligibility,
     tenant,
     unkept_because,
+    unkept_body_because,
     unkept_stream_because,
 )
 
@@ -186,3 +187,23 @@ def test_a_stream_cut_anywhere_before_its_end_is_never_kept(cut: int) -> None:
 @given(st.binary(max_size=200))
 def test_no_bytes_break_the_reading_of_a_stream(events: bytes) -> None:
     unkept_stream_because(b"data: " + events)
+
+
+@pytest.mark.parametrize(
+    ("body", "kept"),
+    [
+        (b'{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}', True),
+        (b'{"choices": [{"message": {"content": "Hi", "tool_calls": null}, "finish_reason": "stop"}]}', True),
+        (b'{"choices":[{"message":{"content":"say \\"error\\" twice"},"finish_reason":"stop"}]}', True),
+        (b'{"choices":[{"message":{"content":"Hi"},"finish_reason":"length"}]}', False),
+        (b'{"choices":[{"message":{"content":""},"finish_reason":"stop"}]}', False),
+        (b'{"choices":[{"message":{"content":"Hi","refusal":"no"},"finish_reason":"stop"}]}', False),
+        (b'{"choices":[{"message":{"content":"a","tool_calls":[{"id":"1"}]},"finish_reason":"stop"}]}', False),
+        (b'{"error":{"message":"x"},"choices":[]}', False),
+        (b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"},'
+         b'{"message":{"content":"b"},"finish_reason":"stop"}]}', False),
+        (b"<html>", False),
+    ],
+)  # fmt: skip
+def test_an_answers_bytes_are_judged_as_its_document_is(body: bytes, *, kept: bool) -> None:
+    assert (unkept_body_because(body) is None) is kept

@@ -200,8 +200,8 @@ def test_no_bytes_break_the_reading_of_a_stream(events: bytes) -> None:
         (b'{"choices":[{"message":{"content":"Hi","refusal":"no"},"finish_reason":"stop"}]}', False),
         (b'{"choices":[{"message":{"content":"a","tool_calls":[{"id":"1"}]},"finish_reason":"stop"}]}', False),
         (b'{"error":{"message":"x"},"choices":[]}', False),
-        (b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"},'
-         b'{"message":{"content":"b"},"finish_reason":"stop"}]}', False),
+        ((b'{"choices":[{"message":{"content":"a"},"finish_reason":"stop"},'
+         b'{"message":{"content":"b"},"finish_reason":"stop"}]}'), False),
         (b"<html>", False),
     ],
 )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,8 @@ from gateway.app import App, admin_key, build, new_key
 from gateway.config.schema import Settings
 from gateway.log import configure_log
 from gateway.wire.server import ServerConnection
+
+log = logging.getLogger("turnpike")
 
 BACKLOG: Final = 4096
 DRAIN_LOOK_S: Final = 0.05
@@ -73,6 +76,9 @@ async def _run(
     told = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, _told, app, told, number)
+    loop.add_signal_handler(
+        signal.SIGHUP, log.warning, "SIGHUP: reloading is not supported yet; restart to apply changes"
+    )
     with _announced(settings, port):
         await told.wait()
     await _drain(app, server, delay_s=app.settings.server.drain_delay_s if app.services.gate.patient else 0.0)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -104,3 +106,9 @@ def test_the_process_starts_soon_and_idles_small(directory: Path, one: Provider,
         # 1.5 s are asked of a machine of its own; beside a whole test run there is some more.
         assert time.monotonic() - started < 5
         assert gateway.resident_bytes() < 120 * 1024 * 1024
+
+
+def test_a_hangup_signal_is_answered_in_the_log_and_ends_nothing(gateway: Gateway, key: Key, model: str) -> None:
+    os.kill(gateway.pid, signal.SIGHUP)
+    eventually(lambda: "SIGHUP: reloading is not supported yet" in gateway.logs(), "the log says what to do instead")
+    assert gateway.ask(key, chat(model)).status_code == 200

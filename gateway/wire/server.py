@@ -393,4 +393,4 @@ class ServerConnection:
 def _bare_newline(data: bytes) -> bool:
     """Whether a line ends in LF alone: nothing that follows could make it a head."""
     at = data.find(b"\n")
-    return at >= 0 and data[at - 1 : at] != b"\r"
+    return at >= 0 and not data.endswith(b"\r", 0, at)

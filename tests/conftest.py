@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from tests.tidy.repository import ROOT, settings
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Generator
 
 pytest_plugins = ["tests.fixtures.services", "tests.e2e.fixtures"]
+
+# Examples a property is given where it asks for no number of its own: half of Hypothesis's in the fast tests.
+EXAMPLES_FAST = 50
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,6 +32,10 @@ def pytest_configure(config: pytest.Config) -> None:
     wrong = sorted(name for name, build in found.items() if build != wanted)
     if wrong:
         raise pytest.UsageError(f"under test should be the {wanted} build, but {', '.join(wrong)} are not of it")
+    # No deadline for one example: a busy machine is no fault of the code's.
+    hypothesis.settings.register_profile("whole", deadline=None)
+    hypothesis.settings.register_profile("fast", deadline=None, max_examples=EXAMPLES_FAST)
+    hypothesis.settings.load_profile("fast" if "not slow" in config.getoption("markexpr") else "whole")
 
 
 def hot_modules() -> list[str]:

@@ -120,8 +120,8 @@ async def make(
             if not await _send(s, ride, ask, facts, attempt, again=True):
                 return
             await answer
-    except ClientGone as error:
-        gone = error
+    except ClientGone as left:
+        gone = left
     except UpstreamError as error:
         _lost(s, ride, ask, attempt, error)
         return

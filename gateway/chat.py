@@ -249,8 +249,8 @@ async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_un
     try:
         try:
             await answer.ended
-        except ClientGone as error:
-            gone = error  # nothing waits inside a handler: compiled, that would corrupt memory (docs/development.md)
+        except ClientGone as left:
+            gone = left  # nothing waits inside a handler: compiled, that would corrupt memory (docs/development.md)
         if gone is not None:
             if s.drain_cancelled:
                 await drain(s, ride, ask, attempt)

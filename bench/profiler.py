@@ -34,7 +34,9 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--phase", default="requests", choices=[p.name for p in phases.PHASES])
     parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--turnpike", default=str(provision.ROOT / ".venv/bin/turnpike"), help="the command to profile")
+    # Compiled functions have no Python frames: the source tree is what a profile can name.
+    interpreted = str(provision.ROOT / ".venv-dev/bin/turnpike")
+    parser.add_argument("--turnpike", default=interpreted, help="the command to profile, an interpreted one")
     parser.add_argument("--gateway-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1)
     parser.add_argument("--no-record", action="store_true", help="do not append to RESULTS.md")
@@ -162,7 +164,10 @@ def main(given: Sequence[str]) -> int:
     args = arguments(given)
     home = Path(tempfile.mkdtemp(prefix="turnpike-profile-"))
     port, door = provision.free_ports(2)
-    target = targets.turnpike(shlex.split(args.turnpike), port, door, home / "turnpike")
+    words = shlex.split(args.turnpike)
+    if shutil.which(words[0]) is None:
+        raise SystemExit(f"bench: no {words[0]}: run `make dev`, or name the command with --turnpike")
+    target = targets.turnpike(words, port, door, home / "turnpike")
     provision.environment("py-spy", ["py-spy==0.4.1"])
     os.sched_setaffinity(0, {args.load_core})
     mock = Mock([door], args.load_core)

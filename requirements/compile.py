@@ -3,16 +3,17 @@
 `compile.py --missing` prints what this machine lacks for that, and nothing where it lacks nothing.
 """
 
+import ast
 import os
 import shutil
 import sys
 import sysconfig
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-# Types are checked by `make check`; here mypy only has to understand. Stubs that the build's tools lack are no reason
-# to stop.
+# Types are checked by `make check`; here mypy only has to understand. Stubs that the tools lack are no reason to stop.
 MYPY = """\
 [mypy]
 check_untyped_defs = True
@@ -20,6 +21,8 @@ explicit_package_bases = True
 follow_imports = silent
 ignore_missing_imports = True
 """
+WAITS = (ast.Await, ast.AsyncFor, ast.AsyncWith, ast.Yield, ast.YieldFrom)
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 
 
 def missing() -> str:
@@ -30,6 +33,25 @@ def missing() -> str:
     if not header.is_file():
         return f"there is no {header}"
     return ""
+
+
+def waits_in_handlers(source: str) -> list[int]:
+    """The lines at which a coroutine or generator would be left and entered again inside `except` or `finally`.
+
+    mypyc 2.4 keeps the exception being handled with the thread, not with the coroutine: one that waits there gives
+    back, when it goes on, references that are no longer its own, and memory is corrupted.
+    """
+    tries = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Try | ast.TryStar)]
+    blocks = [block for each in tries for block in (*(handler.body for handler in each.handlers), each.finalbody)]
+    return sorted({wait for block in blocks for wait in _waits(block)})
+
+
+def _waits(nodes: Iterable[ast.AST]) -> Iterator[int]:
+    for node in nodes:
+        if isinstance(node, WAITS):
+            yield node.lineno
+        if not isinstance(node, FUNCTIONS):
+            yield from _waits(ast.iter_child_nodes(node))
 
 
 def compile_modules(folder: Path, modules: list[str]) -> None:
@@ -53,8 +75,11 @@ def compile_modules(folder: Path, modules: list[str]) -> None:
             super().build_extensions()
 
     os.chdir(folder)
-    Path("mypy.ini").write_text(MYPY)
     paths = [f"{module.replace('.', '/')}.py" for module in modules]
+    unsafe = [f"{path}:{line}" for path in paths for line in waits_in_handlers(Path(path).read_text())]
+    if unsafe:
+        sys.exit(f"these wait inside an except or finally block, which mypyc gets wrong: {', '.join(unsafe)}")
+    Path("mypy.ini").write_text(MYPY)
     extensions = mypycify(
         ["--config-file=mypy.ini", *paths], opt_level="2", debug_level="0", multi_file=True, group_name="turnpike"
     )

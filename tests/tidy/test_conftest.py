@@ -40,6 +40,7 @@ def run(folder: Path, tests: Mapping[str, str]) -> subprocess.CompletedProcess[s
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
 
 
+@pytest.mark.slow  # a run of pytest of its own
 def test_a_skip_of_any_kind_fails_the_run_and_says_why(tmp_path: Path) -> None:
     finished = run(tmp_path, SKIPPING)
     assert finished.returncode != 0
@@ -48,12 +49,14 @@ def test_a_skip_of_any_kind_fails_the_run_and_says_why(tmp_path: Path) -> None:
     assert finished.stdout.count("later)") >= len(SKIPPING)
 
 
+@pytest.mark.slow  # a run of pytest of its own
 def test_a_test_for_a_gpu_is_deselected_where_there_is_none(tmp_path: Path) -> None:
     finished = run(tmp_path, {"both": "@pytest.mark.gpu\ndef test_it(): pass\ndef test_other(): pass"})
     assert finished.returncode == 0
     assert ("2 passed" if has_gpu() else "1 passed, 1 deselected") in finished.stdout
 
 
+@pytest.mark.slow  # a run of pytest of its own
 def test_the_tests_of_one_build_do_not_run_on_the_other(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text("def test_it(): pass\n")
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)]

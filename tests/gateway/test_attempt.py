@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Final
 
@@ -180,3 +181,60 @@ async def test_a_slow_clients_pause_reaches_the_provider_and_ends_with_the_strea
     assert far.reading, "the connection is the pool's again, and must be read"
     assert client.take().endswith(b"data: [DONE]\n\n\r\n0\r\n\r\n")
     house.at_rest()
+
+
+async def test_a_request_whose_time_is_over_while_connecting_is_504_and_holds_nothing(house: House) -> None:
+    house.app.services.sweep.start()
+    client = house.asks("x-turnpike-timeout: 0.05")
+    async with asyncio.timeout(10):
+        while not client.written:  # noqa: ASYNC110  # what is written has no event of its own
+            await asyncio.sleep(0.01)
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 504 ")
+    assert b"provider_timeout" in answer
+    house.at_rest()
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello", "bad_answer"),
+        (b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}", "bad_answer"),
+        (b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n", "server_error"),
+        (b"SSH-2.0\r\n\r\n", "bad_answer"),
+    ],
+)
+async def test_what_is_no_answer_is_502_and_closes_the_books(house: House, answer: bytes, outcome: str) -> None:
+    await house.warm()
+    client = house.asks()
+    house.far.transports[-1].feed(answer)
+    await turn()
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    house.at_rest()
+    assert house.outcomes() == {"answered": 1, outcome: 1}
+
+
+async def test_a_stream_that_breaks_after_its_first_word_ends_in_an_error_event(house: House) -> None:
+    await house.warm()
+    client = house.asks(stream=True)
+    [far] = house.far.transports
+    far.feed(STREAM + framed(EVENTS[0]), framed(EVENTS[1]))
+    far.hang_up(ConnectionResetError())
+    await turn()
+    said = client.take()
+    assert b"event: error\ndata: " in said
+    assert b"[DONE]" not in said
+    assert said.endswith(b"\r\n0\r\n\r\n")
+    house.at_rest()
+
+
+@pytest.mark.parametrize("cancelled_stream", ["drain"])
+async def test_where_an_answer_to_be_drained_never_comes_the_hold_is_charged_as_an_estimate(house: House) -> None:
+    await house.warm()
+    client = house.asks()
+    client.hang_up()
+    house.far.transports[0].feed(b"HTTP/1.1 200 OK\r\n")
+    house.far.transports[0].hang_up()
+    await turn()
+    house.at_rest()
+    assert house.outcomes() == {"answered": 1, "cancelled": 1}

@@ -101,12 +101,12 @@ class House:
         head, _, body = client.take().partition(b"\r\n\r\n")
         return int(head.split()[1]), head, body
 
-    def asks(self, **fields: Any) -> Transport:
+    def asks(self, *lines: str, **fields: Any) -> Transport:
         """A client that sends a chat request; its transport."""
         transport = self.client()
         body = json.dumps({"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}).encode()
-        lines = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {self._secret}\r\n"
-        transport.feed(f"{lines}content-length: {len(body)}\r\n\r\n".encode() + body)
+        first = f"POST /v1/chat/completions HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {self._secret}"
+        transport.feed("\r\n".join([first, f"content-length: {len(body)}", *lines, "", ""]).encode() + body)
         return transport
 
     async def warm(self) -> None:

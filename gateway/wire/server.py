@@ -15,6 +15,8 @@ PIPELINE_BYTES_MAX: Final = 262144
 LINGER_S: Final = 5.0
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+_CR: Final = 13
+
 _IDLE, _HEAD, _BODY, _ANSWERING, _LINGERING, _CLOSED = range(6)
 
 
@@ -393,4 +395,4 @@ class ServerConnection:
 def _bare_newline(data: bytes) -> bool:
     """Whether a line ends in LF alone: nothing that follows could make it a head."""
     at = data.find(b"\n")
-    return at >= 0 and data[at - 1 : at] != b"\r"
+    return at == 0 or (at > 0 and data[at - 1] != _CR)

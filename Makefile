@@ -37,8 +37,9 @@ test: dev chromium curl node
 	@$(MAKE) test-compiled
 	@$(MAKE) test-others
 
+# A file's tests stay together, so that each worker starts the shared gateways once.
 test-fast: dev
-	$(PYTEST) -m "not slow and not long" $(ARGS)
+	$(PYTEST) -m "not slow and not long" -n auto --dist loadfile $(ARGS)
 
 test-long: dev chromium curl node
 	$(PYTEST) -m long $(ARGS)

@@ -47,7 +47,9 @@ def _usage_of_odd_answer(body: bytes) -> Usage | None:
     if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
         return None
     usage = answer.get("usage")
-    return usage_of(usage) if isinstance(usage, dict) else NO_USAGE
+    if isinstance(usage, dict) and isinstance(usage.get("prompt_tokens"), int | float):
+        return usage_of(usage)
+    return NO_USAGE  # one that nobody can read is no bill
 
 
 def usage_of(usage: Mapping[str, Any]) -> Usage:
@@ -79,7 +81,7 @@ def _usage(
         audio_in = min(audio_in, prompt - cached - cache_write)
     if reasoning or audio_out:
         if reasoning > completion:
-            # Some providers count reasoning beside the completion, not in it (seen with Gemini's compatible endpoint).
+            # More reasoning than completion: it was counted beside it, not in it.
             completion += reasoning
         audio_out = min(audio_out, completion - reasoning)
     return Usage(prompt, cached, cache_write, completion, reasoning, audio_in, audio_out)

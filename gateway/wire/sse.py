@@ -156,7 +156,8 @@ class ChatStream:
         self.finished = self.finished or finishes
         usage = chunk.get("usage")
         if isinstance(usage, dict):
-            self.usage = usage
+            if isinstance(usage.get("prompt_tokens"), int | float):  # one that nobody can read is no bill
+                self.usage = usage
             if self._hide_usage and not choices:
                 return b""
             if self._annotate is not None and (finishes or not choices):

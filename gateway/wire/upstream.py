@@ -384,8 +384,8 @@ class Pool:
     async def _open(self) -> UpstreamConnection:
         connection = UpstreamConnection(self, self._loop)
         try:
-            async with asyncio.timeout(self._connect_s):
-                await self._connect(lambda: cast("asyncio.Protocol", connection))
+            opening = self._connect(lambda: cast("asyncio.Protocol", connection))
+            await asyncio.wait_for(opening, self._connect_s)
         except TimeoutError as error:
             raise ConnectTimedOut(f"no connection within {self._connect_s:g} s") from error
         except ssl.SSLError as error:

@@ -136,3 +136,8 @@ def test_estimates_round_up_and_count_the_input_generously_where_the_end_is_unkn
     assert (whole.input_tokens, whole.output_tokens) == (-(-size // 4), 3)
     cut = cancelled_usage(asked, 5)
     assert (cut.input_tokens, cut.output_tokens) == (-(-size // 2), 5)
+
+
+@pytest.mark.parametrize("usage", [{"prompt_tokens": "12", "completion_tokens": "7"}, {"prompt_tokens": None}, []])
+def test_a_usage_that_nobody_can_read_is_no_bill(usage: object) -> None:
+    assert usage_of_answer(json.dumps({"choices": [], "usage": usage}).encode()) == NO_USAGE

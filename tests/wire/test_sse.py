@@ -219,3 +219,9 @@ def test_an_event_without_end_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> No
     assert reader.feed(b"data: " + b"x" * 90) == b""
     with pytest.raises(StreamBroken, match="an event exceeds 100 bytes"):
         reader.feed(b"x" * 10)
+
+
+def test_a_usage_that_nobody_can_read_is_no_bill() -> None:
+    reader = ChatStream(hide_usage=False, annotate=None)
+    reader.feed(event(chunk({"content": "a"})) + event(chunk({}, "stop", usage={"prompt_tokens": "12"})))
+    assert reader.usage is None

@@ -138,7 +138,7 @@ def _instructions(wanted: Target, mock: Mock, phase: phases.Phase, args: argpars
         bring_up(running)
         mock.set_manners(wanted.door, delay_us=0, chunks=phase.chunks, gap_us=0)
         file = home / "body.json"
-        file.write_bytes(phases.body(phase.body_kb, wanted.model, stream=phase.stream))
+        file.write_bytes(phases.body(phase.body_kb, wanted.model, stream=phase.stream, temperature=phase.temperature))
         load(WARM)
         subprocess.run([vgdb, f"--pid={running.pid}", "zero"], check=True, capture_output=True)
         load(COUNTED)

@@ -28,12 +28,14 @@ class Phase:
     delay_us: int = 0
     gap_us: int = 0
     chunks: int = 64
+    temperature: float = 0.2  # as most programs ask; at 0 an exact cache looks each request up and keeps each answer
 
 
 THINKS_US = 60_000
 
 PHASES = (
     Phase("requests", "Requests a second: closed loop, 64 connections, 1 KB body"),
+    Phase("requests-kept", "The same at temperature 0: looked up in the exact cache, each answer kept", temperature=0),
     Phase("streams", "Streams a second: 32 in flight, 64 chunks each", stream=True, connections=32),
     Phase(
         "latency",
@@ -63,11 +65,9 @@ PHASES = (
 )
 
 
-def body(kilobytes: int, model: str, *, stream: bool) -> bytes:
-    """A conversation of about that size. It ends with the place of its running number, which loadgen fills in.
-    Temperature 0, so that a gateway's exact cache looks each one up and keeps each answer.
-    """
-    head: dict[str, Any] = {"model": model, "temperature": 0, "max_tokens": 256, "top_p": 1.0}
+def body(kilobytes: int, model: str, *, stream: bool, temperature: float = 0.2) -> bytes:
+    """A conversation of about that size. It ends with the place of its running number, which loadgen fills in."""
+    head: dict[str, Any] = {"model": model, "temperature": temperature, "max_tokens": 256, "top_p": 1.0}
     if stream:
         head |= {"stream": True, "stream_options": {"include_usage": True}}
     rules = (
@@ -148,7 +148,7 @@ class Track:
     def run(self, phase: Phase, running: Running, number: int, seconds: float, warm: float) -> Run:
         target = running.target
         file = self.home / f"{target.name}-{phase.name}.json"
-        text = body(phase.body_kb, target.model, stream=phase.stream)
+        text = body(phase.body_kb, target.model, stream=phase.stream, temperature=phase.temperature)
         file.write_bytes(text)
         self.mock.set_manners(target.door, delay_us=phase.delay_us, chunks=phase.chunks, gap_us=phase.gap_us)
         self.wait_until_quiet()

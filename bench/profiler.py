@@ -107,7 +107,9 @@ def sampled_by_perf(
 def under_load(track: phases.Track, phase: phases.Phase, running: Running, seconds: float) -> subprocess.Popen[bytes]:
     """Load that lasts a little longer than the sampling it is for."""
     file = track.home / "body.json"
-    file.write_bytes(phases.body(phase.body_kb, running.target.model, stream=phase.stream))
+    file.write_bytes(
+        phases.body(phase.body_kb, running.target.model, stream=phase.stream, temperature=phase.temperature)
+    )
     track.mock.set_manners(running.target.door, delay_us=phase.delay_us, chunks=phase.chunks, gap_us=phase.gap_us)
     words = phases.command(phase, running.target, file, (seconds + 2, 0.5), track.core)
     load = subprocess.Popen(words, stdout=subprocess.DEVNULL)

@@ -78,6 +78,8 @@ if [ "$how" = editable ]; then
 fi
 install_project
 pip check >/dev/null || { "$folder/bin/python" -m pip check >&2; exit 1; }
+# What was unpacked reaches the disk now, rather than hold up the journals of the tests that come next.
+sync -f "$folder" 2>/dev/null || true
 echo "$python" >"$folder/made-with"
 echo "$lock" >"$folder/made-of"
 echo "$fingerprint" >"$folder/made-from"

@@ -137,7 +137,7 @@ def test_bytes_after_an_answer_are_not_the_next_ones_answer(
         # While the connection is idle; what comes after the next request has left, nobody could tell apart.
         body = completion(Says(), model)
         whole = sent + len(OK + b"content-length: %d\r\n\r\n" % len(body) + body + injected)
-        eventually(lambda whole=whole: one.bytes_sent == whole, "the injected answer is sent")  # type: ignore[misc]
+        eventually(lambda whole=whole: one.bytes_sent >= whole, "the injected answer is sent")  # type: ignore[misc]
         assert gateway.client.get("/healthz").status_code == 200
         for _ in range(3):
             answer = gateway.ask(key, chat(model))

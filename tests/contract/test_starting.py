@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -32,7 +33,7 @@ def test_a_state_directory_that_another_gateway_works_on(gateway: Gateway, direc
 def test_a_database_of_a_newer_release(directory: Path) -> None:
     with Gateway(directory) as running:
         state = running.state
-    with sqlite3.connect(state / "turnpike.db") as database:
+    with closing(sqlite3.connect(state / "turnpike.db", isolation_level=None)) as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
     database.close()
     [line] = refused(directory.parent / "again", state={"directory": str(state)}).splitlines()

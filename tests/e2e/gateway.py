@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 READY_S_MAX: Final = 30.0
 STOP_S_MAX: Final = 30.0
-SETTLED_S_MAX: Final = 5.0
+SETTLED_S_MAX: Final = 20.0
 ADMIN_KEY: Final = "admin-key-of-the-tests-0123456789abcdef"
 # What the installed `turnpike` does, by the interpreter and from the tree that are under test.
 TURNPIKE: Final = (sys.executable, "-c", "import sys; from gateway.cli.main import main; sys.exit(main())")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-READ_S_MAX: Final = 10.0
+READ_S_MAX: Final = 60.0  # a machine whose disk is busy holds up whoever writes a journal
 
 
 @dataclass(frozen=True, slots=True)

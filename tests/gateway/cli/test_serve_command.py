@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,7 +73,7 @@ def test_the_gateways_status_is_the_commands(home: Home, started: Gateway) -> No
 
 
 def tables(home: Home) -> set[str]:
-    with sqlite3.connect(home.state / "turnpike.db") as database:
+    with closing(sqlite3.connect(home.state / "turnpike.db")) as database:
         return {name for (name,) in database.execute("select name from sqlite_master where type = 'table'")}
 
 

@@ -22,7 +22,7 @@ ONE: Final = tariff("0.60", "2.40", "0.15")
 # Sums that end on half a nano-dollar: rounding must be to even, and once.
 TWO: Final = tariff("0.0025", "1.2345", "0.0005", "3.3335")
 # So many tests of one run may ask for a model of each family.
-FAMILIES: Final = {"solo": 400, "pair": 150, "hasty": 30, "refused": 20, "limited": 20, "dead": 10}
+FAMILIES: Final = {"solo": 400, "pair": 150, "hasty": 30, "refused": 20, "limited": 20, "dead": 10, "mutant": 1}
 PROVIDERS: Final = {"hasty": "one-hasty", "refused": "one-refused", "limited": "one-limited", "dead": "dead"}
 KEY_ONE: Final = "sk-one-0123456789abcdefghijklmnop"
 KEY_TWO: Final = "sk-two-0123456789abcdefghijklmnop"
@@ -151,6 +151,12 @@ def limited() -> str:
 def dead() -> str:
     """A model at an address where nobody listens."""
     return _next("dead")
+
+
+@pytest.fixture
+def mutant() -> str:
+    """A model whose name, changed in a letter or a digit, is never that of another test."""
+    return _next("mutant")
 
 
 @pytest.fixture

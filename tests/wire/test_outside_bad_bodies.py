@@ -181,10 +181,10 @@ def is_json(body: bytes) -> bool:
 
 
 def test_ten_thousand_mutated_bodies_bring_no_5xx_and_pass_nothing_malformed_on(
-    gateway: Gateway, key: Key, one: Provider, model: str
+    gateway: Gateway, key: Key, one: Provider, mutant: str
 ) -> None:
-    mutator = Mutator(4, originals(model))
-    one.always(model, reply(Says(pieces=("ok",))))
+    mutator = Mutator(4, originals(mutant))
+    one.always(mutant, reply(Says(pieces=("ok",))))
     before = len(one.requests)
     statuses: list[int] = []
     with RawClient(gateway.port) as client:
@@ -237,5 +237,5 @@ def test_mutated_heads_bring_no_5xx_and_no_crash(gateway: Gateway, key: Key, one
 def test_garbage_from_a_provider_never_becomes_a_500_of_ours(
     gateway: Gateway, key: Key, one: Provider, model: str, status: int
 ) -> None:
-    one.always(model, refusal(status, "\x00\x1f\ud7ff\uffff " * 1000))
+    one.always(mutant, refusal(status, "\x00\x1f\ud7ff\uffff " * 1000))
     assert gateway.ask(key, chat(model)).status_code in {400, 502}

@@ -237,5 +237,5 @@ def test_mutated_heads_bring_no_5xx_and_no_crash(gateway: Gateway, key: Key, one
 def test_garbage_from_a_provider_never_becomes_a_500_of_ours(
     gateway: Gateway, key: Key, one: Provider, model: str, status: int
 ) -> None:
-    one.always(mutant, refusal(status, "\x00\x1f\ud7ff\uffff " * 1000))
+    one.always(model, refusal(status, "\x00\x1f\ud7ff\uffff " * 1000))
     assert gateway.ask(key, chat(model)).status_code in {400, 502}

@@ -55,7 +55,7 @@ test-compiled: dev
 		requirements/environment.sh $(COMPILED) dev compiled; \
 		echo "$$PWD" >"$$($(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"; \
 		echo "turnpike: the fast tests once more, against the compiled build"; \
-		PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -q --compiled -p no:cacheprovider -o pythonpath= \
+		PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -q --compiled -p no:cacheprovider -o pythonpath= -n auto --dist loadfile \
 			-m "not slow and not long and not source" $(ARGS) </dev/null; \
 	fi
 
@@ -68,7 +68,7 @@ test-others: dev
 	while read -r version python; do \
 		if [ -n "$$version" ]; then \
 			PYTHON=$$python requirements/environment.sh .cache/python$$version dev; \
-			.cache/python$$version/bin/python -m pytest -q -p no:cacheprovider -m "not slow and not long" </dev/null; \
+			.cache/python$$version/bin/python -m pytest -q -p no:cacheprovider -n auto --dist loadfile -m "not slow and not long" </dev/null; \
 		fi; \
 	done <<<"$$others"
 

@@ -131,14 +131,11 @@ def test_bytes_after_an_answer_are_not_the_next_ones_answer(
     evil = b'{"choices":["evil"]}'
     injected = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(evil), evil)
     for behaviour in (framed(OK, after=injected), lambda request: (*framed(OK)(request), Pause(0.05), Send(injected))):
-        sent = one.bytes_sent
         one.queue(model, behaviour)
         assert gateway.ask(key, chat(model)).content == completion(Says(), model)
         # While the connection is idle; what comes after the next request has left, nobody could tell apart.
-        body = completion(Says(), model)
-        whole = sent + len(OK + b"content-length: %d\r\n\r\n" % len(body) + body + injected)
-        eventually(lambda whole=whole: one.bytes_sent >= whole, "the injected answer is sent")  # type: ignore[misc]
-        assert gateway.client.get("/healthz").status_code == 200
+        answered = one.asked(model)[-1].connection
+        eventually(lambda answered=answered: answered not in one.connected, "the gateway hangs up")  # type: ignore[misc]
         for _ in range(3):
             answer = gateway.ask(key, chat(model))
             assert answer.status_code == 200, answer.text

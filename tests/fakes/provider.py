@@ -91,6 +91,11 @@ class Provider:
         """Requests for the model for which nothing is queued are answered so."""
         self._always[model] = behaviour
 
+    @property
+    def connected(self) -> set[int]:
+        """The connections that are open now, by the number that their requests bear."""
+        return {connection.number for connection in list(self.open)}
+
     def asked(self, model: str) -> list[Received]:
         return [request for request in list(self.requests) if request.model == model]
 
@@ -148,7 +153,7 @@ class Connection(asyncio.Protocol):
         self._request: Received | None = None
         self._served = 0
         self._sent = 0
-        self._id = 0
+        self.number = 0
         self._writable = asyncio.Event()
         self._gone = False
         self._transport: asyncio.Transport | None = None
@@ -157,7 +162,7 @@ class Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._provider.connections += 1
-        self._id = self._provider.connections
+        self.number = self._provider.connections
         self._provider.open.add(self)
         self._writable.set()
         # Small buffers, so that a client that does not read is felt soon.
@@ -267,7 +272,7 @@ class Connection(asyncio.Protocol):
         method, _, rest = first.decode("latin-1").partition(" ")
         self._served += 1
         target = rest.rpartition(" ")[0]
-        return Received(self._id, self._served, time.monotonic(), head, method, target, headers, body)
+        return Received(self.number, self._served, time.monotonic(), head, method, target, headers, body)
 
 
 def _unchunked(buffer: bytearray, at: int) -> tuple[bytes, int] | None:

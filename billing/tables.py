@@ -32,6 +32,11 @@ teams = Table(
     Column("version", Integer, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Column("deleted_at_us", BigInteger),
+    Column("models_allowed", Text, nullable=False, server_default="[]"),  # JSON, as are the four below
+    Column("limits", Text, nullable=False, server_default="{}"),
+    Column("tags", Text, nullable=False, server_default="{}"),
+    Column("tags_required", Text, nullable=False, server_default="[]"),
+    Column("tags_allowed", Text, nullable=False, server_default="{}"),
 )
 
 keys = Table(
@@ -53,6 +58,9 @@ keys = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("expires_at_us", BigInteger),
     Column("revoked_at_us", BigInteger),
+    Column("tags", Text, nullable=False, server_default="{}"),
+    Column("tags_required", Text, nullable=False, server_default="[]"),
+    Column("tags_allowed", Text, nullable=False, server_default="{}"),
     UniqueConstraint("digest"),
     UniqueConstraint("old_digest"),
     Index(None, "team_id"),
@@ -71,6 +79,7 @@ accounts = Table(
     Column("end_user", Text),
     Column("provider", Text),
     Column("model", Text),
+    Column("organization_id", Text),
     UniqueConstraint("name"),
     Index(None, "team_id"),
     Index(None, "key_id"),
@@ -160,4 +169,158 @@ usage_quarters = Table(
     Column("estimated_nano_usd", BigInteger, nullable=False),
     Column("saved_nano_usd", BigInteger, nullable=False),
     sqlite_with_rowid=False,
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("deleted_at_us", BigInteger),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("email", Text, nullable=False),
+    Column("role", Text, nullable=False),  # `billing.roles.Role`
+    Column("organization_id", Text),
+    Column("version", Integer, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("deleted_at_us", BigInteger),
+    Index(None, "email"),
+)
+
+members = Table(
+    "members",
+    metadata,
+    Column("team_id", Text, ForeignKey("teams.id"), primary_key=True),
+    Column("user_id", Text, ForeignKey("users.id"), primary_key=True),
+    Column("created_at_us", BigInteger, nullable=False),
+    Index(None, "user_id"),
+)
+
+# Limits of a model, for everybody together; those of a key or a team stand in their own rows.
+model_limits = Table(
+    "model_limits",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("limits", Text, nullable=False),  # JSON
+    Column("version", Integer, nullable=False),
+)
+
+budgets = Table(
+    "budgets",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("scope_type", Text, nullable=False),
+    Column("scope_id", Text, nullable=False),  # `*`: each of them separately
+    Column("scope_team_id", Text),  # of a model or a member
+    Column("limit_nano_usd", BigInteger),
+    Column("soft_limit_nano_usd", BigInteger),
+    Column("window", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    Column("over_budget", Text),  # null: as `routing.over_budget` says
+    Column("version", Integer, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("deleted_at_us", BigInteger),
+)
+
+# What one budget allows one subject in one window. `pending` is what leases hold; nothing is ever set back to zero.
+budget_accounts = Table(
+    "budget_accounts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("budget_id", Text, ForeignKey("budgets.id"), nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("window_start_us", BigInteger, nullable=False),
+    Column("window_end_us", BigInteger),  # null: never
+    Column("limit_nano_usd", BigInteger),
+    Column("posted_nano_usd", BigInteger, nullable=False),
+    Column("pending_nano_usd", BigInteger, nullable=False),
+    Column("contended_until_us", BigInteger, nullable=False),
+    UniqueConstraint("budget_id", "subject", "window_start_us"),
+)
+
+# A slice of an account's headroom in one worker's hands. Only its owner, or who holds its journal, returns it.
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("account_id", Integer, ForeignKey("budget_accounts.id"), nullable=False),
+    Column("journal", Text, nullable=False),  # which journal tells what became of it
+    Column("boot_id", Text, nullable=False),
+    Column("amount_nano_usd", BigInteger, nullable=False),
+    Column("open_nano_usd", BigInteger, nullable=False),  # of it, held by requests in flight when last told
+    Column("holds", Integer, nullable=False),
+    Column("serial", BigInteger, nullable=False),
+    Column("taken_at_us", BigInteger, nullable=False),
+    UniqueConstraint("account_id", "boot_id"),
+    Index(None, "boot_id"),
+    Index(None, "journal"),
+)
+
+# A threshold that an account has crossed, told once.
+budget_events = Table(
+    "budget_events",
+    metadata,
+    Column("account_id", Integer, ForeignKey("budget_accounts.id"), primary_key=True, autoincrement=False),
+    Column("threshold", Text, primary_key=True),  # `soft`, or a share of the limit such as `0.8`
+    Column("posted_nano_usd", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# Prices given by people, beside the shipped table: the newest that is in force at a request's time counts.
+price_list = Table(
+    "price_list",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("team_id", Text),
+    Column("document", Text, nullable=False),  # JSON, USD per million tokens as decimal strings
+    Column("effective_at_us", BigInteger, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("deleted_at_us", BigInteger),
+    Index(None, "provider", "model"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
+    Column("at_us", BigInteger, nullable=False),
+    Column("actor_type", Text, nullable=False),
+    Column("actor_id", Text),
+    Column("action", Text, nullable=False),  # such as `budget.update`
+    Column("object_id", Text, nullable=False),
+    Column("before", Text),  # JSON
+    Column("after", Text),
+    Column("prev_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Index(None, "object_id"),
+)
+
+# One row each for `tenancy`, `budgets`, `prices` and `limits`: a worker that sees another version reads them anew.
+control = Table(
+    "control",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("room", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("body_digest", LargeBinary, nullable=False),
+    Column("answer", Text),  # null while it is being made
+    Column("at_us", BigInteger, nullable=False),
+    Index(None, "at_us"),
 )

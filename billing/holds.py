@@ -25,7 +25,7 @@ class EntryKind(IntEnum):
 class Hold(NamedTuple):
     """What one attempt may cost. Attempts of a request are numbered from 1.
 
-    The fields from `key_id` to `model`, and `tags`, name the account that is charged.
+    The fields from `key_id` to `model`, `tags` and the organization name the account that is charged.
     """
 
     request_id: str
@@ -41,6 +41,7 @@ class Hold(NamedTuple):
     tags: tuple[str, ...]
     price: Price
     amount_nano_usd: int
+    organization_id: str | None = None
 
 
 class Posting(NamedTuple):
@@ -59,7 +60,7 @@ _Price = tuple[str, int, int, int, int, int, int, int, int, tuple[_Tier, ...]]
 _Named = tuple[str, int, int, str, str | None, str | None, str | None, str, str, str, tuple[str, ...]]
 
 encode: Final = msgspec.msgpack.Encoder().encode
-_hold_decoder: Final = msgspec.msgpack.Decoder(tuple[_Named, _Price, int])
+_hold_decoder: Final = msgspec.msgpack.Decoder(tuple[_Named, _Price, int, str | None])
 _name_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int])
 _progress_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, Usage])
 _usage_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, Usage, int, int])
@@ -99,12 +100,12 @@ def encode_price(price: Price) -> msgspec.Raw:
 
 
 def encode_hold(hold: Hold, price: msgspec.Raw) -> bytes:
-    return encode((hold[:11], price, hold[12]))
+    return encode((hold[:11], price, hold[12], hold[13]))
 
 
 def decode_hold(payload: bytes) -> Hold:
-    named, price, amount = _hold_decoder.decode(payload)
-    return Hold(*named, Price(*price[:9], tuple(Tier(*tier) for tier in price[9])), amount)
+    named, price, amount, organization_id = _hold_decoder.decode(payload)
+    return Hold(*named, Price(*price[:9], tuple(Tier(*tier) for tier in price[9])), amount, organization_id)
 
 
 def decode_name(payload: bytes) -> tuple[str, int]:

@@ -38,6 +38,9 @@ class Key:
     old_digest: bytes | None = None
     old_until_us: int | None = None
     version: int = 1
+    tags: Mapping[str, str] = field(default_factory=dict)  # every request of the key has these
+    tags_required: tuple[str, ...] = ()
+    tags_allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name; a name not in it takes any
 
 
 def mint(public_id: str, secret: bytes) -> str:

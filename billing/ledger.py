@@ -25,8 +25,8 @@ _EPOCH_US: Final = 1_735_689_600_000_000  # 2025: 51 bits of microseconds since 
 _SAVING: Final = int(EntryKind.SAVING)
 _json: Final = msgspec.json.Encoder(order="deterministic")
 
-# A cost account's dimensions: key, team, user, end user, provider, model, tags.
-_Dimensions = tuple[str, str | None, str | None, str | None, str, str, tuple[str, ...]]
+# A cost account's dimensions: key, team, user, end user, provider, model, tags, organization.
+_Dimensions = tuple[str, str | None, str | None, str | None, str, str, tuple[str, ...], str | None]
 
 
 @dataclass(slots=True)
@@ -101,7 +101,9 @@ class Ledger:
         rows: list[queries.Row] = []
         row_id = first_id
         for hold, usage, amount, kind, _ in postings:
-            request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _ = hold
+            request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _, organization = (
+                hold
+            )
             rows.append(
                 (
                     row_id,
@@ -110,7 +112,7 @@ class Ledger:
                     attempt,
                     kind,
                     0,
-                    debits[key, team, user, end_user, provider, model, tags],
+                    debits[key, team, user, end_user, provider, model, tags, organization],
                     credited[_side(kind, price), provider],
                     amount,
                     1 if counted.get(request_id, attempt) == attempt else 0,
@@ -133,10 +135,12 @@ class Ledger:
         names = {_name("cost", *dimensions): dimensions for dimensions in debits}
         credit_names = {_name(*credit): credit for credit in credit_accounts}
         rows: list[queries.Row] = [
-            (name, "cost", *map(_storable, dimensions[:6])) for name, dimensions in names.items()
+            (name, "cost", *map(_storable, dimensions[:6]), _storable(dimensions[7]))
+            for name, dimensions in names.items()
         ]
         rows += [
-            (name, side, None, None, None, None, provider, None) for name, (side, provider) in credit_names.items()
+            (name, side, None, None, None, None, provider, None, None)
+            for name, (side, provider) in credit_names.items()
         ]
         ids = queries.intern_accounts(tx, rows)
         known.debits.update((dimensions, ids[name]) for name, dimensions in names.items())
@@ -174,7 +178,10 @@ def _side(kind: int, price: Price) -> str:
 
 def _dimensions(posting: Posting) -> _Dimensions:
     hold = posting.hold
-    return hold.key_id, hold.team_id, hold.user_id, hold.end_user, hold.provider, hold.model, hold.tags
+    return (
+        *(hold.key_id, hold.team_id, hold.user_id, hold.end_user, hold.provider, hold.model, hold.tags),
+        hold.organization_id,
+    )
 
 
 def _storable(text: str | None) -> str | None:

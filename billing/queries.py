@@ -107,7 +107,7 @@ def posted_attempts(tx: Connection, request_ids: Iterable[str]) -> set[tuple[str
 
 
 def intern_accounts(tx: Connection, rows: Sequence[Row]) -> dict[str, int]:
-    """Ids by name, made where missing. Rows: name, side, key, team, user, end user, provider, model."""
+    """Ids by name, made where missing. Rows: name, side, key, team, user, end user, provider, model, organization."""
     _insert(tx, "accounts", _ACCOUNT_COLUMNS, rows, " ON CONFLICT (name) DO NOTHING")
     a = t.accounts.c
     ids: dict[str, int] = {}

@@ -26,13 +26,19 @@ __all__ = ["MigrationFailed", "SpanTooLong", "Store", "UsageLine", "migrate"]
 
 _TEAM_CHANGES: Final = frozenset({"name", "organization_id"})
 _KEY_CHANGES: Final = frozenset(
-    {"name", "team_id", "user_id", "organization_id", "models_allowed", "expires_at_us", "scopes", "limits"}
+    {
+        *("name", "team_id", "user_id", "organization_id", "models_allowed", "expires_at_us", "scopes", "limits"),
+        *("tags", "tags_required", "tags_allowed"),
+    }
 )
+_IN_JSON: Final = frozenset({"models_allowed", "scopes", "limits", "tags", "tags_required", "tags_allowed"})
 _COLUMNS: Final = frozenset({*queries.USAGE_COLUMNS, "day"})
 _FILTERS: Final = frozenset(queries.USAGE_COLUMNS.values())
 _json: Final = msgspec.json.Encoder()
 _texts: Final = msgspec.json.Decoder(tuple[str, ...])
 _limits: Final = msgspec.json.Decoder(dict[str, int])
+_tags: Final = msgspec.json.Decoder(dict[str, str])
+_tags_allowed: Final = msgspec.json.Decoder(dict[str, tuple[str, ...]])
 
 
 class NotFound(LookupError):
@@ -318,7 +324,7 @@ def _changed(tx: Connection, key: Key, values: Mapping[str, object]) -> Key:
 
 
 def _stored(name: str, value: object) -> object:
-    return _json.encode(value).decode() if name in {"models_allowed", "scopes", "limits"} else value
+    return _json.encode(value).decode() if name in _IN_JSON else value
 
 
 def _key_values(key: Key) -> dict[str, object]:
@@ -335,6 +341,9 @@ def _key(row: queries.Row) -> Key:
             "models_allowed": _texts.decode(given["models_allowed"]),
             "scopes": _texts.decode(given["scopes"]),
             "limits": _limits.decode(given["limits"]),
+            "tags": _tags.decode(given["tags"]),
+            "tags_required": _texts.decode(given["tags_required"]),
+            "tags_allowed": _tags_allowed.decode(given["tags_allowed"]),
         }
     )
 

@@ -44,7 +44,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(tmp_path: Path) -> Non
     assert migrate(url, dry_run=True) == ("0001", "0002")
     assert query(url, "SELECT name FROM sqlite_master") == []
     assert migrate(url, "0001") == ("0001",)
-    assert migrate(url) == ()
+    assert migrate(url) == ("0002",)
     assert migrate(url, dry_run=True) == ()
 
 

@@ -110,7 +110,10 @@ async def test_a_command_that_is_not_there_is_said(tmp_path: Path) -> None:
         stdin=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    _, said = await process.communicate()
+    assert process.stderr is not None
+    # Its standard input stays open: closed, it tells the guardian that its gateway has died.
+    said = await process.stderr.read()
+    await process.communicate()
     assert said.decode() == "cannot run /nowhere/vllm: No such file or directory\n"
 
 

@@ -226,7 +226,7 @@ async def test_a_key_stays_good_while_it_is_changed(house: House) -> None:
         while not done.is_set():
             missed += not opens(house, made["key"])
 
-    watcher = threading.Thread(target=look)
+    watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
     for number in range(20):
         await house.admin.patch("/admin/v1/keys/key_ci", json={"name": f"ci {number}"})

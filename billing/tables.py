@@ -1,4 +1,4 @@
-"""The tables of the books, as SQLAlchemy sees them. Only `billing.queries` and the migrations import this."""
+"""The tables of the books, as SQLAlchemy sees them. Only `billing.queries.*` and the migrations import this."""
 
 from sqlalchemy import (
     BigInteger,

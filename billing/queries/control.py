@@ -1,0 +1,19 @@
+"""The state of the database itself: which schema it has."""
+
+from typing import Final
+
+from sqlalchemy import Connection, func, inspect, select
+
+_MIGRATION_LOCK: Final = 0x7475726E  # any number, of PostgreSQL's advisory locks
+
+
+def lock_migrations(tx: Connection) -> None:
+    """Two gateways that start at once migrate one after the other; SQLite's transaction has the lock already."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+
+
+def schema_revision(tx: Connection) -> str | None:
+    if not inspect(tx).has_table("alembic_version"):
+        return None
+    return tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()

@@ -5,16 +5,26 @@ journal's pages; the flusher's thread carries it into the database.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
+from billing.bank import Bank
 from billing.database import open_engine
 from billing.flusher import Flusher
-from billing.holds import REQUEST_ID_CHARS_MAX, EntryKind, Hold, Posting, encode, encode_hold, encode_price
+from billing.holds import (
+    REQUEST_ID_CHARS_MAX,
+    EntryKind,
+    Hold,
+    Posting,
+    charge_of,
+    encode,
+    encode_hold,
+    encode_price,
+)
 from billing.journal import (
     JOURNAL_BYTES_MAX,
     SEGMENT_BYTES,
@@ -29,6 +39,8 @@ from billing.ledger import Ledger
 from billing.price import Price, Usage
 from billing.recovery import outstanding, told_by_recovery
 from billing.request_log import AttemptRow, RequestRow
+from billing.scopes import Rule
+from billing.wallets import NOTHING, Wallet, Wallets
 
 __all__ = [
     "AttemptRow",
@@ -46,6 +58,7 @@ __all__ = [
 TOKENS_MAX: Final = 2**40 - 1  # of one kind in one attempt; what a provider reports beyond is a mistake of its own
 COST_NANO_USD_MAX: Final = 10**15  # a million dollars an attempt
 PRICES_MAX: Final = 10_000
+DATABASE_GRACE_S: Final = 30
 FLUSHER_BUSY_MS: Final = 1000  # short, for the journal needs tending between two tries
 FLUSH_S_MAX: Final = 10
 
@@ -57,10 +70,19 @@ _X: Final = int(Mark.X)
 _RD: Final = int(Mark.R | Mark.D)
 _US: Final = int(Mark.U | Mark.S)
 _UNKNOWN: Final = int(EntryKind.UNKNOWN)
+_OVERRUN: Final = int(EntryKind.OVERRUN)
 _SAVING: Final = int(EntryKind.SAVING)
 
 _Name = tuple[str, int]
+_Open = tuple[Hold, int, tuple[Wallet, ...]]  # a hold, where the journal has it, and what it was taken from
 _logger: Final = logging.getLogger(__name__)
+
+
+class Loop(Protocol):
+    """What is used of an event loop."""
+
+    def call_soon_threadsafe(self, _callback: Callable[[], None], /) -> object: ...
+    def call_later(self, _delay_s: float, _callback: Callable[[], None], /) -> object: ...
 
 
 class HoldNotOpen(LookupError):
@@ -83,19 +105,44 @@ class Books:
         journal_sync: str = "os",
         journal_bytes_max: int = JOURNAL_BYTES_MAX,
         segment_bytes: int = SEGMENT_BYTES,
+        boot_id: str = "",
+        workers: int = 1,
+        loop: Loop | None = None,
+        database_grace_s: int = DATABASE_GRACE_S,
+        refuse_when_down: bool = True,
     ) -> None:
         """`clock` answers microseconds since the epoch. `sink` takes lines of JSON, many at once, on the
         flusher's thread.
 
-        The journal of `directory` is this process's alone; `writer` numbers its chain of batches.
+        The journal of `directory` is this process's alone; `writer` numbers its chain of batches. `boot_id` names
+        this process among all that lease from the same budgets, `workers` says how many there are. Without a `loop`
+        budgets are asked in the caller's own thread.
         """
         self._engine = open_engine(database_url, busy_ms=FLUSHER_BUSY_MS)
         self._journal = Journal(
             directory, segment_bytes=segment_bytes, journal_bytes_max=journal_bytes_max, sync=journal_sync
         )
-        self._flusher = Flusher(Ledger(self._engine, writer), self._journal, clock, sink)
-        self._reserved: dict[_Name, tuple[Hold, int]] = {}
-        self._dispatched: dict[_Name, tuple[Hold, int]] = {}
+        self._boot_id = boot_id or f"{writer}.{clock()}"
+        self._ledger = Ledger(self._engine, writer, self._boot_id)
+        self._flusher = Flusher(self._ledger, self._journal, clock, sink)
+        self._bank = Bank(
+            self._engine,
+            boot_id=self._boot_id,
+            workers=workers,
+            on_loop=loop.call_soon_threadsafe if loop is not None else _at_once,
+        )
+        self._clock = clock
+        self._grace_us = database_grace_s * 1_000_000
+        self._refuse_when_down = refuse_when_down
+        self._threaded = loop is not None
+        self.wallets = Wallets(
+            clock=clock,
+            visit=self._bank.visit if loop is not None else self._bank.visit_now,
+            later=loop.call_later if loop is not None else _never,
+            recall=_nobody,
+        )
+        self._reserved: dict[_Name, _Open] = {}
+        self._dispatched: dict[_Name, _Open] = {}
         self._progress: dict[_Name, Usage] = {}
         self._prices: dict[int, tuple[Price, msgspec.Raw]] = {}
         self._pending_nano_usd = 0
@@ -103,20 +150,41 @@ class Books:
 
     def open(self) -> None:
         """Recovers what an earlier boot left, then starts the flusher, which posts it before anything else."""
-        left = self._journal.open()
+        left = self._journal.open(self._boot_id)
         try:
             postings = outstanding(read(left))
             requests = told_by_recovery(postings)
         except BaseException:
             self._journal.close()
             raise
+        self._bank.journal = self._journal.name
         self._segment = self._journal.number
         self._flusher.opened[self._segment] = 0
-        self._flusher.start(postings, requests, left)
+        self._flusher.start(postings, requests, left, self._journal.name)
+        self.reload()
+        if self._threaded:
+            self._bank.start()
+
+    def reload(self) -> None:
+        """Reads the budgets anew; those that are new bind the holds in flight as well. Reads the database."""
+        self.replace(self._bank.rules())
+
+    def replace(self, rules: Sequence[Rule]) -> None:
+        """These are the budgets from now on."""
+        self.wallets.replace(rules)
+        for holds in (self._reserved, self._dispatched):
+            for name, (hold, segment, wallets) in tuple(holds.items()):
+                if hold.amount_nano_usd:
+                    bound = self.wallets.adopt(wallets, charge_of(hold), hold.opened_at_us, hold.amount_nano_usd)
+                    holds[name] = hold, segment, bound
 
     def close(self) -> None:
         """Flushes everything. Where the database does not take it, the journal stays, and the next start posts it."""
+        if self._threaded:
+            self._bank.close()
         if self._flusher.close() and not self._reserved and not self._dispatched:
+            # Everything is posted: what is still leased is free.
+            self._ledger.leave(self._journal.name)
             self._journal.discard()
         else:
             self._journal.close()
@@ -127,9 +195,9 @@ class Books:
         if not self._flusher.flush(wait_s):
             raise FlushTimedOut(f"the database took no rows for {wait_s} s: see the log; nothing is lost")
 
-    def reserve(self, hold: Hold) -> None:
-        """R. Where budgets will say no."""
-        self._reserved[self._fresh_name(hold)] = hold, self._write_hold(hold, _R, self._journal.append)
+    def reserve(self, hold: Hold, wallets: tuple[Wallet, ...] = NOTHING) -> None:
+        """R. `wallets` are those that the hold was taken from."""
+        self._reserved[self._fresh_name(hold)] = hold, self._write_hold(hold, _R, self._journal.append), wallets
         self._pending_nano_usd += hold.amount_nano_usd
 
     def dispatch(self, hold: Hold) -> None:
@@ -140,10 +208,10 @@ class Books:
         self._journal.append_promising(_D, encode(name))
         self._dispatched[name] = self._reserved.pop(name)
 
-    def reserve_and_dispatch(self, hold: Hold) -> None:
+    def reserve_and_dispatch(self, hold: Hold, wallets: tuple[Wallet, ...] = NOTHING) -> None:
         """Both at once, in one record, for the ordinary case in which nothing happens between the two."""
         name = self._fresh_name(hold)
-        self._dispatched[name] = hold, self._write_hold(hold, _RD, self._journal.append_promising)
+        self._dispatched[name] = hold, self._write_hold(hold, _RD, self._journal.append_promising), wallets
         self._pending_nano_usd += hold.amount_nano_usd
 
     def progress(self, hold: Hold, usage: Usage) -> None:
@@ -159,12 +227,14 @@ class Books:
         self._progress[name] = usage
 
     def settle(self, hold: Hold, usage: Usage, cost_nano_usd: int, kind: EntryKind) -> None:
-        """U and S. An unknown outcome charges the whole hold, whatever cost is given."""
+        """U and S. An unknown outcome charges the whole hold, whatever cost is given; what a budget's hold does not
+        cover is an overrun.
+        """
         name = hold[:2]
         opened = self._dispatched.pop(name, None)
         if opened is None:
             raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is not dispatched: settle each dispatched hold once")
-        held, segment = opened
+        held, segment, wallets = opened
         code = int(kind)
         if code == _UNKNOWN:
             cost_nano_usd = held[12]
@@ -173,27 +243,33 @@ class Books:
         union = fresh | cached | cache_write | output | reasoning | heard | spoken
         if not (0 <= union <= TOKENS_MAX and 0 <= cost_nano_usd <= COST_NANO_USD_MAX):
             usage, cost_nano_usd = _bounded(held, usage, cost_nano_usd)
+        if wallets:
+            self.wallets.settle(wallets, held[12], cost_nano_usd)
+            if cost_nano_usd > held[12]:
+                code = _OVERRUN
         self._journal.append_promised(_US, encode((*name, usage, cost_nano_usd, code)))
         self._pending_nano_usd -= held[12]
         if self._progress:
             self._progress.pop(name, None)
-        self._flusher.settled.append(Posting(held, usage, cost_nano_usd, code, segment))
+        self._flusher.settled.append(Posting(held, usage, cost_nano_usd, code, segment, wallets))
 
     def release(self, hold: Hold) -> None:
         """X: nothing was sent, or the provider certainly bills nothing."""
         name = hold[:2]
         if name in self._dispatched:
-            held, segment = self._dispatched.pop(name)
+            held, segment, wallets = self._dispatched.pop(name)
             self._journal.append_promised(_X, encode(name))
         elif name in self._reserved:
             # A hold alone is released by recovery as well: without room its X need not be written.
-            held, segment = self._reserved.pop(name)
+            held, segment, wallets = self._reserved.pop(name)
             with suppress(JournalFull):
                 self._journal.append(_X, encode(name))
         else:
             raise HoldNotOpen(
                 f"{hold.request_id}/{hold.attempt} is not open: release a hold once, unless it is settled"
             )
+        if wallets:
+            self.wallets.settle(wallets, held.amount_nano_usd, 0)
         self._pending_nano_usd -= held.amount_nano_usd
         self._progress.pop(name, None)
         self._flusher.opened[segment] -= 1
@@ -206,6 +282,13 @@ class Books:
         """A request's row in the log and on its page, once, at its end."""
         self._flusher.requests.append(row)
 
+    def tend(self) -> None:
+        """Twice a second, on the loop's thread."""
+        down_us = self._clock() - self._flusher.down_since_us if self._flusher.down_since_us else 0
+        long_down = down_us > self._grace_us and self._refuse_when_down
+        self.wallets.refuses = "the database has been away for too long" if long_down else None
+        self.wallets.tend()
+
     def troubles(self) -> tuple[str, ...]:
         """What keeps the books from taking paid requests, in sentences; none when all is well."""
         return self._flusher.troubles()
@@ -215,7 +298,7 @@ class Books:
 
     def pending(self) -> tuple[Hold, ...]:
         """The holds of requests in flight; any thread may ask."""
-        return tuple(hold for hold, _ in (*self._reserved.values(), *self._dispatched.values()))
+        return tuple(hold for hold, _, _ in (*self._reserved.values(), *self._dispatched.values()))
 
     def _fresh_name(self, hold: Hold) -> _Name:
         name = hold[:2]
@@ -246,19 +329,32 @@ class Books:
         before, self._segment = self._segment, segment
         with suppress(JournalFull):
             for mark, holds in ((_R, self._reserved), (_RD, self._dispatched)):
-                for name, (hold, old) in tuple(holds.items()):
+                for name, (hold, old, wallets) in tuple(holds.items()):
                     if old < before:
-                        self._move_up(mark, holds, name, hold, old)
+                        self._move_up(mark, holds, name, (hold, old, wallets))
 
-    def _move_up(self, mark: int, holds: dict[_Name, tuple[Hold, int]], name: _Name, hold: Hold, old: int) -> None:
+    def _move_up(self, mark: int, holds: dict[_Name, _Open], name: _Name, opened: _Open) -> None:
+        hold, old, wallets = opened
         price = self._prices.get(id(hold.price)) or self._encoded(hold.price)
         segment = self._journal.append(mark, encode_hold(hold, price[1]))
         self._flusher.opened[segment] = self._flusher.opened.get(segment, 0) + 1
-        holds[name] = hold, segment
+        holds[name] = hold, segment, wallets
         usage = self._progress.get(name)
         if usage is not None:
             self._journal.append(_P, encode((*name, usage)))
         self._flusher.opened[old] -= 1
+
+
+def _at_once(callback: Callable[[], None]) -> None:
+    callback()
+
+
+def _never(_delay_s: float, _callback: Callable[[], None]) -> None:
+    """Without a loop nothing happens later; `Wallets.tend` is called by whoever has the time."""
+
+
+def _nobody(_ids: Sequence[int]) -> None:
+    """No other worker to ask."""
 
 
 def _bounded(hold: Hold, usage: Usage, cost_nano_usd: int) -> tuple[Usage, int]:

@@ -38,13 +38,16 @@ class Flusher:
         self._turn = threading.Condition()
         self._asked = self._answered = 0
         self._closing = False
-        self._recovered: tuple[Sequence[Posting], Sequence[RequestRow], tuple[Path, ...]] | None = None
+        self._recovered: tuple[Sequence[Posting], Sequence[RequestRow], tuple[Path, ...], str] | None = None
         self._database_trouble = self._disk_trouble = ""
+        self.down_since_us = 0  # since when the database has taken no rows; 0 when it takes them
         self._thread = threading.Thread(target=self._run, name="turnpike-flusher", daemon=True)
 
-    def start(self, postings: Sequence[Posting], requests: Sequence[RequestRow], left: tuple[Path, ...]) -> None:
-        """Begins with what an earlier boot left: its postings, then its segments can go."""
-        self._recovered = (postings, requests, left)
+    def start(
+        self, postings: Sequence[Posting], requests: Sequence[RequestRow], left: tuple[Path, ...], journal: str
+    ) -> None:
+        """Begins with what an earlier boot left: its postings; then what it had leased is free, and its segments go."""
+        self._recovered = (postings, requests, left, journal)
         self._thread.start()
 
     def flush(self, wait_s: int) -> bool:
@@ -105,12 +108,16 @@ class Flusher:
             self._supply()
         return True
 
-    def _recover(self, postings: Sequence[Posting], requests: Sequence[RequestRow], left: tuple[Path, ...]) -> bool:
+    def _recover(
+        self, postings: Sequence[Posting], requests: Sequence[RequestRow], left: tuple[Path, ...], journal: str
+    ) -> bool:
         before = self._ledger.posted
         for at in range(0, max(len(postings), len(requests)), ROWS_MAX):
             part, rows = postings[at : at + ROWS_MAX], requests[at : at + ROWS_MAX]
             if not self._deliver(part, rows, again=True):
                 return False
+        if not self._until_done(lambda: self._ledger.take_over(journal)):
+            return False
         for path in left:
             path.unlink(missing_ok=True)
         if self._ledger.posted > before:
@@ -118,23 +125,35 @@ class Flusher:
         return True
 
     def _deliver(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
-        while not self._try(postings, requests, again=again):
-            again = True
+        tried = again
+
+        def post() -> None:
+            nonlocal tried
+            again, tried = tried, True
+            self._ledger.post(postings, requests, self._clock(), again=again)
+
+        return self._until_done(post)
+
+    def _until_done(self, work: Callable[[], object]) -> bool:
+        """Tries until the database takes it. False only when closing meanwhile."""
+        while not self._try(work):
             self._supply()
             with self._turn:
                 if self._turn.wait_for(lambda: self._closing, RETRY_MS / 1000):
                     return False
         return True
 
-    def _try(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
+    def _try(self, work: Callable[[], object]) -> bool:
         try:
-            self._ledger.post(postings, requests, self._clock(), again=again)
+            work()
         except Exception as error:
             # Whatever it was: to give a batch up would lose money, to end the thread would lose all that follow.
             self._database_trouble = f"the database takes no rows: {type(error).__name__}; the log says more"
+            self.down_since_us = self.down_since_us or self._clock()
             _logger.exception("the ledger took no rows, %d more wait: trying again", len(self.settled))
             return False
         self._database_trouble = ""
+        self.down_since_us = 0
         return True
 
     def _tell(self, lines: bytes, sink: Callable[[bytes], object]) -> None:

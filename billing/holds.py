@@ -6,6 +6,8 @@ from typing import Final, NamedTuple
 import msgspec
 
 from billing.price import Price, Tier, Usage
+from billing.scopes import Dimensions
+from billing.wallets import Wallet
 
 REQUEST_ID_CHARS_MAX: Final = 48  # a usage record's promised room depends on it
 
@@ -44,6 +46,26 @@ class Hold(NamedTuple):
     organization_id: str | None = None
 
 
+def charge_of(hold: Hold) -> Dimensions:
+    """Whom a hold is charged to, as budgets see it."""
+    return charge(hold[13], hold[4], hold[5], hold[3], hold[6], hold[7], hold[8], hold[10])
+
+
+def charge(
+    organization_id: str | None,
+    team_id: str | None,
+    user_id: str | None,
+    key_id: str,
+    end_user: str | None,
+    provider: str,
+    model: str,
+    tags: tuple[str, ...],
+) -> Dimensions:
+    if end_user is not None and "\0" in end_user:  # the one text here that is a caller's own; no database keeps a NUL
+        end_user = end_user.replace("\0", "\ufffd")
+    return Dimensions(organization_id, team_id, user_id, key_id, end_user, provider, model, tags)
+
+
 class Posting(NamedTuple):
     """A settlement on its way into the ledger; `segment` is where the journal keeps its hold (0: nowhere)."""
 
@@ -52,6 +74,7 @@ class Posting(NamedTuple):
     amount_nano_usd: int
     kind: int
     segment: int
+    wallets: tuple[Wallet, ...] = ()  # whose slices it comes out of
 
 
 _Maybe = int | None

@@ -79,12 +79,17 @@ class Journal:
         self._margin = len(MAGIC) + len(END) + RECORD_BYTES_MAX
         self._at = 0
         self.number = 0
+        self.name = ""
         self._pages: mmap.mmap
 
-    def open(self) -> tuple[Path, ...]:
-        """Takes the lock and makes room. Answers the segments an earlier boot left, oldest first."""
+    def open(self, fresh_name: str = "journal") -> tuple[Path, ...]:
+        """Takes the lock and makes room. Answers the segments an earlier boot left, oldest first.
+
+        A journal keeps the name that it was given first, by which leases tell where their holds are written.
+        """
         self.directory.mkdir(parents=True, exist_ok=True)
         self._lock_fd = _exclusively(self.directory / "lock")
+        self.name = _named(self.directory / "name", fresh_name)
         left = segments(self.directory)
         self._last_number = max(map(segment_number, left), default=0)
         try:
@@ -243,6 +248,14 @@ def _exclusively(path: Path) -> int:
             f"{path.parent} belongs to a gateway that is running: stop it, or give this one its own state directory"
         ) from None
     return fd
+
+
+def _named(path: Path, fresh_name: str) -> str:
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        path.write_text(f"{fresh_name}\n")
+        return fresh_name
 
 
 def _preallocated(path: Path, size: int) -> mmap.mmap:

@@ -13,9 +13,12 @@ from sqlalchemy import Connection, Engine
 
 from billing import queries
 from billing.database import writing
-from billing.holds import EntryKind, Posting, encode
-from billing.price import UNPRICED, Price
+from billing.holds import EntryKind, Posting, charge_of, encode
+from billing.price import UNPRICED, Price, Usage
 from billing.request_log import RequestRow, pack_request
+from billing.scopes import Account, Dimensions, Rule, Rulebook
+from billing.usage_span import QUARTER_US
+from billing.wallets import Wallet
 
 ACCOUNTS_MAX: Final = 100_000  # remembered; end users may be many
 PRICES_MAX: Final = 10_000
@@ -23,6 +26,8 @@ WRITERS_MAX: Final = 4096  # an id's last 12 bits, so that writers never meet
 
 _EPOCH_US: Final = 1_735_689_600_000_000  # 2025: 51 bits of microseconds since then last for 71 years
 _SAVING: Final = int(EntryKind.SAVING)
+_ACTUAL: Final = int(EntryKind.ACTUAL)
+_OVERRUN: Final = int(EntryKind.OVERRUN)
 _json: Final = msgspec.json.Encoder(order="deterministic")
 
 # A cost account's dimensions: key, team, user, end user, provider, model, tags, organization.
@@ -36,22 +41,29 @@ class _Known:
     debits: dict[_Dimensions, int] = field(default_factory=dict)
     credits: dict[tuple[str, str], int] = field(default_factory=dict)  # by side and provider
     prices: dict[int, tuple[Price, int]] = field(default_factory=dict)
+    budgeted: dict[Account, int] = field(default_factory=dict)
 
 
 class Ledger:
     """One writer's chain of batches."""
 
-    def __init__(self, engine: Engine, writer: int) -> None:
+    def __init__(self, engine: Engine, writer: int, boot_id: str = "") -> None:
         if not 0 <= writer < WRITERS_MAX:
             raise ValueError(f"writer {writer} is out of range: use 0 to {WRITERS_MAX - 1}")
         self._engine = writing(engine)
         self._writer = writer
+        self._boot_id = boot_id
+        self._rulebook = Rulebook()
+        self._rules_version = 0
         self._known = _Known()
         self._end: tuple[int, bytes] | None = None
         self.posted = 0
 
     def post(self, postings: Sequence[Posting], requests: Iterable[RequestRow], now_at_us: int, *, again: bool) -> None:
         """All of it or nothing. `again`: an earlier try may have gone through, so look before writing."""
+        taken = _taken_from(postings)
+        if any(posting[3] == _OVERRUN for posting in postings):
+            postings = [part for posting in postings for part in split(posting)]
         try:
             with self._engine.begin() as tx:
                 if again:
@@ -66,6 +78,19 @@ class Ledger:
             raise
         self._end = end
         self.posted += len(postings)
+        # Also of those that an earlier try had posted: in the database they have left the lease.
+        for wallet, amount in taken.items():
+            wallet.posted += amount
+
+    def take_over(self, journal: str) -> None:
+        """What earlier boots of this journal had leased is free: all that they spent is posted."""
+        with self._engine.begin() as tx:
+            queries.return_leases(tx, journal, self._boot_id)
+
+    def leave(self, journal: str) -> None:
+        """The same of this boot, at its end."""
+        with self._engine.begin() as tx:
+            queries.return_leases(tx, journal, "")
 
     def _write(
         self, tx: Connection, postings: Sequence[Posting], end: tuple[int, bytes], now_at_us: int
@@ -73,6 +98,7 @@ class Ledger:
         last_id, prev_hash = end
         first_id = max(((now_at_us - _EPOCH_US) << 12) | self._writer, last_id + WRITERS_MAX)
         counted = _counted(tx, postings)
+        posted = self._posted_to(tx, postings)
         try:
             rows = self._rows(postings, first_id, counted)
         except KeyError:
@@ -93,14 +119,46 @@ class Ledger:
         )
         queries.insert_batch(tx, batch)
         queries.add_to_usage(tx, batch)
+        # Last, because from here to the commit nobody else comes to these accounts.
+        leased = {wallet.id: amount for wallet, amount in _taken_from(postings).items()}
+        queries.post_to_accounts(tx, posted, leased, self._boot_id)
         return batch.last_id, batch.hash
+
+    def _posted_to(self, tx: Connection, postings: Sequence[Posting]) -> dict[int, int]:
+        """What the batch adds to which budget accounts: to all that match now, whatever each hold was taken from."""
+        queries.share_budgets(tx)
+        version = queries.control_version(tx, "budgets")
+        if version != self._rules_version:
+            self._rulebook, self._rules_version = Rulebook(tuple(queries.budget_rules(tx))), version
+        if not self._rulebook.rules:
+            return {}
+        sums: dict[tuple[Dimensions, int], int] = {}
+        for hold, _, amount, kind, _, _ in postings:
+            if kind != _SAVING and amount:
+                # An account's windows are whole quarter hours.
+                charged = charge_of(hold), hold[2] - hold[2] % QUARTER_US
+                sums[charged] = sums.get(charged, 0) + amount
+        posted: dict[Account, int] = {}
+        rules: dict[Account, Rule] = {}
+        for (charge, at_us), amount in sums.items():
+            for rule, account in self._rulebook.accounts(charge, at_us):
+                rules[account] = rule
+                posted[account] = posted.get(account, 0) + amount
+        known = self._known.budgeted
+        missing = [(rule, account) for account, rule in rules.items() if account not in known]
+        if missing:
+            if len(known) > ACCOUNTS_MAX:
+                known.clear()
+                missing = [(rule, account) for account, rule in rules.items()]
+            known.update(queries.account_ids(tx, missing))
+        return {known[account]: amount for account, amount in posted.items()}
 
     def _rows(self, postings: Sequence[Posting], first_id: int, counted: Mapping[str, int]) -> list[queries.Row]:
         """The entries as stored. Dense, because it runs once per request: 1 us."""
         debits, credited, prices = self._known.debits, self._known.credits, self._known.prices
         rows: list[queries.Row] = []
         row_id = first_id
-        for hold, usage, amount, kind, _ in postings:
+        for hold, usage, amount, kind, _, _ in postings:
             request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _, organization = (
                 hold
             )
@@ -169,6 +227,29 @@ def split_tags(tags: tuple[str, ...]) -> dict[str, str]:
     return {name: value for name, _, value in (tag.partition("=") for tag in reversed(tags))}
 
 
+def split(posting: Posting) -> tuple[Posting, ...]:
+    """An overrun is two entries: what the hold covered, and what was billed beyond it."""
+    held = posting.hold.amount_nano_usd
+    if posting.kind != _OVERRUN:
+        return (posting,)
+    return (
+        posting._replace(amount_nano_usd=held, kind=_ACTUAL),
+        posting._replace(amount_nano_usd=posting.amount_nano_usd - held, usage=Usage(), wallets=()),
+    )
+
+
+def _taken_from(postings: Iterable[Posting]) -> dict[Wallet, int]:
+    """What comes out of which slice: of each hold what it cost, at most all of it."""
+    taken: dict[Wallet, int] = {}
+    for posting in postings:
+        wallets = posting[5]
+        if wallets:
+            amount = min(posting[2], posting[0][12])
+            for wallet in wallets:
+                taken[wallet] = taken.get(wallet, 0) + amount
+    return taken
+
+
 def _side(kind: int, price: Price) -> str:
     if kind == _SAVING:
         return "memo"
@@ -195,7 +276,7 @@ def _name(*parts: object) -> str:
 
 def _not_yet_posted(tx: Connection, postings: Sequence[Posting]) -> list[Posting]:
     there = queries.posted_attempts(tx, (posting.hold.request_id for posting in postings))
-    return [p for p in postings if (p.hold.request_id, p.hold.attempt, p.kind == _SAVING) not in there]
+    return [p for p in postings if (p.hold.request_id, p.hold.attempt, p.kind) not in there]
 
 
 def _counted(tx: Connection, postings: Sequence[Posting]) -> dict[str, int]:

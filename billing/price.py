@@ -80,13 +80,18 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
 
 def reservation_nano_usd(input_tokens_max: int, output_tokens_max: int, price: Price) -> int:
     """No usage within the two bounds costs more: the dearest rate that the prompt can reach, rounded up."""
-    dearest_in, dearest_out = _dearest(price)
-    for tier in price.tiers:
-        if tier.above_input_tokens < input_tokens_max:
-            tier_in, tier_out = _dearest(_taking(price, tier))
-            dearest_in, dearest_out = max(dearest_in, tier_in), max(dearest_out, tier_out)
+    dearest_in, dearest_out = _dearest_reachable(input_tokens_max, price)
     pico_usd = input_tokens_max * dearest_in + output_tokens_max * dearest_out
     return price.request_nano_usd - (-pico_usd // 1000)
+
+
+def output_within(amount_nano_usd: int, input_tokens_max: int, price: Price) -> int | None:
+    """How many tokens of output a reservation of that amount has room for; None where output costs nothing."""
+    dearest_in, dearest_out = _dearest_reachable(input_tokens_max, price)
+    if not dearest_out:
+        return None
+    left_pico_usd = (amount_nano_usd - price.request_nano_usd) * 1000 - input_tokens_max * dearest_in
+    return max(left_pico_usd // dearest_out, 0)
 
 
 def at_length(price: Price, input_tokens: int) -> Price:
@@ -114,6 +119,15 @@ def _taking(price: Price, tier: Tier) -> Price:
         part(tier.audio_output_pico_usd, price.audio_output_pico_usd, out, tier_out),
         price.request_nano_usd,
     )
+
+
+def _dearest_reachable(input_tokens_max: int, price: Price) -> tuple[int, int]:
+    dearest_in, dearest_out = _dearest(price)
+    for tier in price.tiers:
+        if tier.above_input_tokens < input_tokens_max:
+            tier_in, tier_out = _dearest(_taking(price, tier))
+            dearest_in, dearest_out = max(dearest_in, tier_in), max(dearest_out, tier_out)
+    return dearest_in, dearest_out
 
 
 def _dearest(price: Price) -> tuple[int, int]:

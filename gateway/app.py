@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 # The first answers come before the pages.
 ADMIN_BUILT_AFTER_S: Final = 1.0
+TEND_S: Final = 0.5
 CHAT_PATH: Final = "/chat/completions"
 VERSION: Final = "0.1.0"
 _ECHO_ROW: Final = ProviderDefaults(name=DEMO, base_url="", key_env=None)
@@ -77,6 +78,7 @@ class App:
     store: Store
     supervisor: Supervisor
     admin: "_Admin"
+    _tending: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Recovers what an earlier boot left, and starts the background work."""
@@ -88,6 +90,11 @@ class App:
         # Requests leave no cycles; rows waiting for the flusher are many, and no garbage.
         gc.set_threshold(200_000, 20, 50)
         self.services.loop.call_later(ADMIN_BUILT_AFTER_S, self.admin.begin)
+        self._tend()
+
+    def _tend(self) -> None:
+        self.services.books.tend()
+        self._tending = self.services.loop.call_later(TEND_S, self._tend)
 
     async def close(self) -> None:
         """Settles and stops everything; the journal is closed last."""
@@ -96,6 +103,8 @@ class App:
             if provider.connections is not None:
                 provider.connections.close()
         self.services.sweep.stop()
+        if self._tending is not None:
+            self._tending.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self.services.books.close)
         self.store.close()
 
@@ -130,7 +139,14 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
     sweep = Sweep(loop)
     store = Store(settings.state.database_url)
     keyring = KeyRing(store.all_keys())
-    books = Books(settings.state.database_url, directory / "journal", clock=now_us, sink=line_sink())
+    books = Books(
+        settings.state.database_url,
+        directory / "journal",
+        clock=now_us,
+        sink=line_sink(),
+        boot_id=secrets.token_hex(8),
+        loop=loop,
+    )
     connections_for = partial(_connections, loop=loop, environ=environ)
     supervisor = _supervisor(settings, environ)
     roads = _roads(settings, connections_for)
@@ -158,6 +174,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         response_body_bytes_max=settings.server.response_body_bytes_max,
         sse_keepalive_s=settings.server.sse_keepalive_s,
         drain_cancelled=settings.billing.cancelled_stream == "drain",
+        over_budget="reject",
         started_at_us=now_us(),
     )
     _gauges(services)

@@ -8,12 +8,16 @@ from typing import Any, Final
 import orjson
 
 from billing.books import AttemptRow, EntryKind, Hold
+from billing.holds import charge_of
 from billing.journal import JournalFull
-from billing.price import Usage, cost_nano_usd, reservation_nano_usd
+from billing.price import UNPRICED, Usage, cost_nano_usd
+from billing.wallets import NOTHING, BudgetRefused
 from gateway import echo
 from gateway.answer import Answer, AnswerTimedOut
 from gateway.caller import Facts
 from gateway.chat_request import ChatAsk
+from gateway.errors import ModelUnpriced
+from gateway.estimate import Bound, bound_of, least_nano_usd, most_nano_usd, output_for
 from gateway.providers.registry import FITS, fit
 from gateway.redact import scrub
 from gateway.rewrite import body_for
@@ -21,6 +25,7 @@ from gateway.ride import ClientGone, Ride
 from gateway.roads import DEMO, LOCAL, Provider, Road
 from gateway.services import Services
 from gateway.usage import NO_USAGE, cancelled_usage, estimated_usage, usage_of, usage_of_answer
+from gateway.wire.errand import Waiter
 from gateway.wire.http1 import ResponseHead
 from gateway.wire.sse import ChatStream
 from gateway.wire.upstream import BadAnswer, ConnectFailed, ConnectTimedOut, StaleConnection, UpstreamError
@@ -49,6 +54,13 @@ class Attempt:
     told = _NOTHING
     usage = NO_USAGE
     cost_nano_usd = 0
+    # Under a budget: what the hold is taken from, whether the slices at hand were too small, whether the books have it.
+    wallets = NOTHING
+    asks = False
+    booked = False
+    bound: Bound
+    output_tokens: int | None = None
+    """The limit that the provider is told, where a budget binds."""
 
     def __init__(self, choice: Choice, road: Road, hold: Hold, why: str, started_at: float) -> None:
         self.choice = choice
@@ -63,9 +75,7 @@ def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, road: Ro
     key = ride.key
     assert key is not None
     price = road.pinned_price
-    output_max = ask.output_tokens_max
-    if output_max is None:
-        output_max = road.output_tokens_max
+    bound = bound_of(ask, road.deployment.model, road.output_tokens_max, road.known_output_max, road.context_tokens_max)
     deployment = choice.deployment
     number = len(ride.attempts) + 1
     started_at, at_us = ride.started_at, ride.at_us
@@ -74,9 +84,67 @@ def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, road: Ro
     hold = Hold(
         ride.request_id, number, at_us, key.id, key.team_id, key.user_id, ride.end_user,
         deployment.provider, deployment.model, ride.model_asked, ride.tags, price,
-        reservation_nano_usd(len(ask.body), output_max * ask.choices, price),
+        most_nano_usd(bound, price), key.organization_id,
     )  # fmt: skip
-    return Attempt(choice, road, hold, why, started_at)
+    attempt = Attempt(choice, road, hold, why, started_at)
+    attempt.bound = bound
+    if s.books.wallets.limited:
+        _take(s, attempt)
+    return attempt
+
+
+def _take(s: Services, attempt: Attempt) -> None:
+    """Takes the hold from the budgets' slices at hand. Where they are too small, `attempt.asks` is set. Raises
+    `ModelUnpriced`.
+    """
+    hold, bound, price = attempt.hold, attempt.bound, attempt.hold.price
+    most = hold.amount_nano_usd
+    if not most and price is not UNPRICED:
+        return
+    wallets = s.books.wallets.of(charge_of(hold), hold.opened_at_us)
+    if not wallets:
+        return
+    if price is UNPRICED:
+        rule = wallets[0].rule
+        raise ModelUnpriced(
+            f"nobody knows what {hold.provider}/{hold.model} costs, and budget {rule.id!r} binds: give it a price"
+            " (`turnpike prices import`, or `price` in the configuration)",
+            param="model",
+        )
+    attempt.wallets = wallets
+    attempt.output_tokens = bound.output_tokens
+    attempt.asks = not s.books.wallets.take(wallets, most, least_nano_usd(bound, price))
+
+
+async def take_slowly(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> BudgetRefused | None:
+    """Asks the database for the hold, which may come out smaller. Gives a refusal; raises what keeps it from asking."""
+    hold, bound, price = attempt.hold, attempt.bound, attempt.hold.price
+    waiter: Waiter[int | Exception] = Waiter()
+    asked = s.books.wallets.ask(attempt.wallets, hold.amount_nano_usd, least_nano_usd(bound, price), waiter.set)
+    try:
+        answer = await ride.hear(waiter)
+    except BaseException:
+        asked.cancel()
+        raise
+    if isinstance(answer, BudgetRefused):
+        attempt.wallets = NOTHING
+        return answer
+    if isinstance(answer, Exception):
+        attempt.wallets = NOTHING
+        raise answer
+    attempt.asks = False
+    if answer < hold.amount_nano_usd:
+        attempt.hold = hold._replace(amount_nano_usd=answer)
+        attempt.output_tokens = output_for(answer, bound, price)
+        if ask.output_tokens_max is None or attempt.output_tokens < ask.output_tokens_max:
+            ride.budget_lines = b"x-turnpike-max-tokens: %d\r\n" % attempt.output_tokens
+    return None
+
+
+def let_go(s: Services, attempt: Attempt) -> None:
+    """Gives a hold back that the books never got to see."""
+    if attempt.wallets and not attempt.booked and not attempt.asks:
+        s.books.wallets.settle(attempt.wallets, attempt.hold.amount_nano_usd, 0)
 
 
 async def make(
@@ -96,13 +164,15 @@ async def make(
         attempt.key_place = place = provider.keys.pick(attempt.hold.opened_at_us)
         connection = connections.idle()
         if connection is not None:  # the common case: no step of it waits
-            request = _request(ask, facts, attempt.road, provider.heads[place])
-            s.books.reserve_and_dispatch(attempt.hold)
+            request = _request(ask, facts, attempt, provider.heads[place])
+            s.books.reserve_and_dispatch(attempt.hold, attempt.wallets)
+            attempt.booked = True
             answer.begin(connection, request)
         elif not await _send(s, ride, ask, facts, attempt):
             return
     elif provider.name == DEMO:
-        s.books.reserve_and_dispatch(attempt.hold)
+        s.books.reserve_and_dispatch(attempt.hold, attempt.wallets)
+        attempt.booked = True
         echo.answer(ask, ride.request_id, attempt.hold.opened_at_us, answer)
     elif not await _send(s, ride, ask, facts, attempt):
         return
@@ -182,10 +252,10 @@ async def _send(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: At
             connections, start = ready
         else:
             connections, start = provider.connections, provider.heads[attempt.key_place]
-        request = _request(ask, facts, attempt.road, start)
+        request = _request(ask, facts, attempt, start)
         if not again:
-            s.books.reserve(hold)
-            reserved = True
+            s.books.reserve(hold, attempt.wallets)
+            reserved = attempt.booked = True
         idle = None if again else connections.idle()
         connection = await ride.wait(connections.connect()) if idle is None else idle
         if not again:
@@ -214,10 +284,15 @@ def _unsent(s: Services, ride: Ride, attempt: Attempt, outcome: Outcome, error: 
     _note(s, ride, attempt)
 
 
-def _request(ask: ChatAsk, facts: Facts, road: Road, start: bytes) -> bytes:
+def _request(ask: ChatAsk, facts: Facts, attempt: Attempt, start: bytes) -> bytes:
+    road = attempt.road
     provider = road.provider
-    fitted = FITS if provider.plain else fit(provider.row, ask.fields)
-    body = body_for(ask, road.model_json, ask_usage=provider.row.stream_usage, fit=fitted)
+    row = provider.row
+    fitted = FITS if provider.plain else fit(row, ask.fields)
+    body = body_for(
+        ask, road.model_json, ask_usage=row.stream_usage, fit=fitted, output_tokens=attempt.output_tokens,
+        limit_field=row.limit_field,
+    )  # fmt: skip
     extra = facts.forwarded
     if provider.forward_headers:
         extra += b"".join(b"%b: %b\r\n" % pair for pair in facts.headers if pair[0] in provider.forward_headers)

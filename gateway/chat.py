@@ -7,20 +7,17 @@ keep → tell.
 import re
 from typing import Any, Final
 
-import orjson
-
 from billing.books import EntryKind, Hold
 from billing.keys import Key
-from billing.money import usd_text
-from billing.price import FREE, Usage, cost_nano_usd
+from billing.price import FREE, Usage
 from cache.exact import Kept
 from cache.fingerprint import fingerprint
 from cache.policy import BYPASS, Eligibility, eligibility, tenant, unkept_body_because, unkept_stream_because
-from gateway.attempt import Attempt, broken_off, cancelled, drain, make, open_attempt, settle
+from gateway.attempt import Attempt, broken_off, cancelled, drain, settle
+from gateway.attempts import Search, told
 from gateway.caller import Facts, clean_tags, facts_of
 from gateway.chat_request import ChatAsk, parse_chat
 from gateway.errors import (
-    AllRateLimited,
     AttemptsFailed,
     AttemptsTimedOut,
     BadRequest,
@@ -29,18 +26,14 @@ from gateway.errors import (
     ModelNotAllowed,
     ModelNotFound,
     Overloaded,
-    ProviderRefused,
 )
-from gateway.providers.registry import fit
 from gateway.ride import ClientGone, Ride
 from gateway.roads import Named
 from gateway.services import Services
 from gateway.usage import cancelled_usage, usage_of
 from gateway.wire.headers import named_lines
-from gateway.wire.sse import DONE, ChatStream
+from gateway.wire.sse import DONE
 from gateway.wire.upstream import UpstreamError
-from routing.outcome import VERDICTS, Outcome
-from routing.plan import Choice, after_failure
 
 ATTEMPTS_MAX: Final = 3
 # A provider's own refusals that its caller can mend: status, param, code and message are passed on.
@@ -75,7 +68,7 @@ async def chat_completions(s: Services, ride: Ride) -> None:
     if ask.stream:
         ride.watch_stream()
     choices = named.planner_for(key).plan(s.health, ride.at_us, s.draw())
-    attempt = await attempts(s, ride, ask, facts, choices)
+    attempt = await Search(s, ride, ask, facts, choices).run()
     answer = attempt.answer
     if answer.streamed is not None:
         await relay(s, ride, ask, attempt, kept_under)
@@ -143,95 +136,6 @@ def look_up_key(s: Services, key: Key, ask: ChatAsk, facts: Facts) -> tuple[byte
     return fingerprint(scope, ask.fields), rule
 
 
-async def attempts(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choices: tuple[Choice, ...]) -> Attempt:
-    """Tries the plan's targets until one answers. Raises what the caller is to be told when none did."""
-    failed: list[Attempt] = []
-    unable: BadRequest | None = None
-    place = 0
-    while place < len(choices) and len(failed) < ATTEMPTS_MAX:
-        choice = choices[place]
-        place += 1
-        road = s.roads.roads[choice.deployment.id]
-        provider = road.provider
-        refused = None if provider.plain else fit(provider.row, ask.fields).refused
-        if refused is not None:
-            unable = BadRequest(
-                f"{provider.name} does not take `{refused}`", param=refused, code="unsupported_parameter"
-            )
-            continue
-        if provider.concurrency_max is not None and provider.in_flight >= provider.concurrency_max:
-            continue
-        why = after_failure(choice, failed[-1].choice.deployment, said(failed[-1])) if failed else choice.why
-        attempt = open_attempt(s, ride, ask, choice, road, why)
-        stream = None
-        if ask.stream:
-            hide = provider.row.stream_usage and not ask.wants_usage
-            stream = ChatStream(hide_usage=hide, annotate=_annotation(ride, attempt) if ask.wants_usage else None)
-        ride.calls = attempt.hold.attempt
-        ride.model, ride.provider, ride.named_lines = choice.deployment.model, provider.name, road.named_lines
-        ride.route, ride.why = choice.route, why
-        provider.in_flight += 1
-        try:
-            await make(s, ride, ask, facts, attempt, stream)
-        finally:
-            provider.in_flight -= 1
-        if attempt.outcome is Outcome.ANSWERED:
-            return attempt
-        failed.append(attempt)
-        verdict = VERDICTS[attempt.outcome]
-        if attempt.status in PASSED_ON and not verdict.another_target:
-            raise ProviderRefused(attempt.status or 400, attempt.told or {"message": attempt.error})
-        if s.monotonic() >= ride.deadline:
-            break
-        if verdict.another_key and len(provider.heads) > 1 and provider.keys.awake(s.clock()):
-            place -= 1  # the same target, another of its keys
-        elif not verdict.another_target:
-            break
-    if not failed:
-        raise unable or Overloaded("every provider of this model has as many requests under way as it may")
-    raise all_failed(failed)
-
-
-def _annotation(ride: Ride, attempt: Attempt) -> Any:
-    def annotate(usage: dict[str, Any]) -> bytes:
-        cost = ride.spent_nano_usd + cost_nano_usd(usage_of(usage), attempt.hold.price)
-        return orjson.dumps({"cost_usd": usd_text(cost), "provider": ride.provider, "model": ride.model})
-
-    return annotate
-
-
-def said(attempt: Attempt) -> str:
-    """Like "answered 503": what the next attempt's reason says of this one."""
-    if attempt.status is not None and attempt.outcome is not Outcome.BAD_ANSWER:
-        return f"answered {attempt.status}"
-    return attempt.outcome.value.replace("_", " ")
-
-
-def told(attempt: Attempt) -> dict[str, Any]:
-    """What a caller learns of an attempt."""
-    return {
-        "provider": attempt.choice.deployment.provider,
-        "model": attempt.choice.deployment.model,
-        "status": attempt.status,
-        "reason": attempt.outcome.value,
-        "message": attempt.error,
-    }
-
-
-def all_failed(failed: list[Attempt]) -> AttemptsFailed:
-    """All 429: a 429 with the smallest retry-after. Else 504 where the last one timed out, 502 otherwise."""
-    story = [told(attempt) for attempt in failed]
-    if all(attempt.outcome is Outcome.RATE_LIMITED for attempt in failed):
-        waits = [attempt.retry_after_s for attempt in failed if attempt.retry_after_s is not None]
-        return AllRateLimited(
-            "every provider of this model is rate limited", story, retry_after_s=min(waits, default=None)
-        )
-    last = failed[-1]
-    if last.timed_out:
-        return AttemptsTimedOut("no provider answered in time", story)
-    return AttemptsFailed(f"no provider answered: {last.choice.deployment.provider} {said(last)}", story)
-
-
 async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_under: bytes | None) -> None:
     """Passes a stream on as it comes, to its end; then settles, keeps and closes."""
     answer = attempt.answer
@@ -293,7 +197,7 @@ def serve_kept(s: Services, ride: Ride, ask: ChatAsk, kept: Kept) -> None:
     assert key is not None
     memo = Hold(
         ride.request_id, 0, ride.at_us, key.id, key.team_id, key.user_id, ride.end_user, kept.provider, kept.model,
-        ride.model_asked, ride.tags, FREE, 0,
+        ride.model_asked, ride.tags, FREE, 0, key.organization_id,
     )  # fmt: skip
     s.books.saving(memo, Usage(*kept.usage), kept.cost_nano_usd)
     if ask.stream:

@@ -73,6 +73,7 @@ class ChatAsk:
     wants_usage: bool
     output_tokens_max: int | None
     choices: int
+    images: int = 0
 
 
 def parse_chat(body: bytes) -> ChatAsk:
@@ -91,7 +92,8 @@ def parse_chat(body: bytes) -> ChatAsk:
         raise BadRequest(
             "`model` is required: name one of GET /v1/models", param="model", code="missing_required_parameter"
         )
-    if not (_check_messages(fields.get("messages")) and shallow):
+    plain = _check_messages(fields.get("messages"))
+    if not (plain and shallow):
         _check_depth(body, fields)
     options = fields.get("stream_options")
     if options and options.get("include_usage").__class__ not in _TYPES["stream"]:
@@ -114,6 +116,7 @@ def parse_chat(body: bytes) -> ChatAsk:
         bool(options and options.get("include_usage")),
         limit,
         choices or 1,
+        0 if plain else images_in(fields["messages"]),
     )
 
 
@@ -158,6 +161,16 @@ def deeper_than(document: object, depth_max: int) -> bool:
         if not level:
             return False
     return True
+
+
+def images_in(messages: list[dict[str, Any]]) -> int:
+    """Pictures among the parts of checked messages."""
+    return sum(
+        part.__class__ is dict and part.get("type") == "image_url"
+        for message in messages
+        if message.get("content").__class__ is list
+        for part in message["content"]
+    )
 
 
 def _check_messages(messages: object) -> bool:

@@ -13,6 +13,7 @@ import orjson
 
 from billing.books import HoldNotOpen
 from billing.journal import JournalFull, JournalRecordTooLarge
+from billing.wallets import BudgetBackendUnavailable, BudgetBusy, BudgetExhausted, BudgetRefused
 from cache.policy import UnknownDirective
 from local_backend.supervisor import LocalModelFailed
 
@@ -57,6 +58,14 @@ class MethodNotAllowed(Refusal):
     def __init__(self, path: str, allowed: str) -> None:
         super().__init__(f"{path} takes {allowed}")
         self.headers = (("allow", allowed),)
+
+
+class ModelUnpriced(Refusal):
+    """Nobody knows what the model costs, and a hard budget binds."""
+
+
+class MaxCostExceeded(Refusal):
+    """The request's own cap cannot be kept."""
 
 
 class CacheMiss(Refusal):
@@ -109,6 +118,8 @@ _NO_RETRY: Final = (("x-should-retry", "false"),)
 SHAPES: Final[Mapping[type[BaseException], Shape]] = {
     BadRequest: Shape(400, "invalid_request_error", "invalid_request"),
     InvalidKey: Shape(401, "invalid_request_error", "invalid_api_key", (("www-authenticate", "Bearer"),)),
+    ModelUnpriced: Shape(400, "invalid_request_error", "model_unpriced"),
+    MaxCostExceeded: Shape(400, "invalid_request_error", "max_cost_exceeded"),
     ModelNotAllowed: Shape(403, "invalid_request_error", "model_not_allowed"),
     ModelNotFound: Shape(404, "invalid_request_error", "model_not_found"),
     NotFound: Shape(404, "invalid_request_error", "unknown_url"),
@@ -118,7 +129,11 @@ SHAPES: Final[Mapping[type[BaseException], Shape]] = {
     AttemptsTimedOut: Shape(504, "server_error", "provider_timeout"),
     CacheMiss: Shape(504, "server_error", "cache_miss", _NO_RETRY),
     Overloaded: Shape(503, "server_error", "overloaded"),
-    # The siblings' own.
+    # The siblings' own. 429 is what clients expect of a spent quota; `x-should-retry` stops their retries.
+    BudgetExhausted: Shape(429, "insufficient_quota", "insufficient_quota", _NO_RETRY),
+    BudgetBusy: Shape(429, "rate_limit_error", "budget_busy"),
+    BudgetRefused: Shape(429, "insufficient_quota", "insufficient_quota", _NO_RETRY),
+    BudgetBackendUnavailable: Shape(503, "server_error", "budget_backend_unavailable"),
     JournalFull: Shape(503, "server_error", "budget_backend_unavailable"),
     JournalRecordTooLarge: Shape(400, "invalid_request_error", "attribution_too_long"),
     UnknownDirective: Shape(400, "invalid_request_error", "invalid_value"),
@@ -128,7 +143,13 @@ SHAPES: Final[Mapping[type[BaseException], Shape]] = {
     Exception: Shape(500, "server_error", "internal_error"),
 }
 
-_RETRY_AFTER_DEFAULT_S: Final[Mapping[type[BaseException], float]] = {Overloaded: 1, JournalFull: 5, AllRateLimited: 1}
+_RETRY_AFTER_DEFAULT_S: Final[Mapping[type[BaseException], float]] = {
+    Overloaded: 1,
+    JournalFull: 5,
+    AllRateLimited: 1,
+    BudgetBusy: 1,
+    BudgetBackendUnavailable: 2,
+}
 # As in routing: a longer rest is not believed, and a provider may write any number.
 RETRY_AFTER_S_MAX: Final = 3600
 WITHHELD: Final = "an internal error; its request id names it in the log"

@@ -4,6 +4,8 @@ A body is patched in place where that is provably right, else written anew membe
 """
 
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -13,18 +15,44 @@ from gateway.chat_request import ChatAsk
 from gateway.providers.registry import FITS, Fit
 
 _MODEL_VALUE: Final = re.compile(rb'\s*:\s*"[^"\\]*"')
+_LIMIT_FIELDS: Final = ("max_completion_tokens", "max_tokens")
+_NO_LIMITS: Final[Mapping[str, int]] = MappingProxyType({})
 _USAGE_WANTED: Final = b',"stream_options":{"include_usage":true}}'
 
 
-def body_for(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, fit: Fit) -> bytes:
-    """The body to send: `model` replaced (`model_json` is its JSON text), a stream's usage asked for, fields fitted."""
+def body_for(
+    ask: ChatAsk,
+    model_json: bytes,
+    *,
+    ask_usage: bool,
+    fit: Fit,
+    output_tokens: int | None = None,
+    limit_field: str = "max_tokens",
+) -> bytes:
+    """The body to send: `model` replaced (`model_json` is its JSON text), a stream's usage asked for, fields fitted.
+
+    `output_tokens` is a limit that the provider must be told, under `limit_field` where the caller set none.
+    """
     ask_usage = ask_usage and ask.stream and not ask.wants_usage
+    limits = _NO_LIMITS if output_tokens is None else _limits(ask, output_tokens, limit_field)
     if fit is not FITS:
-        return _written_anew(ask, model_json, ask_usage=ask_usage, fit=fit)
+        return _written_anew(ask, model_json, limits, ask_usage=ask_usage, fit=fit)
     body = patched(ask.body, model_json)
     if body is None or (ask_usage and "stream_options" in ask.fields):
-        return _written_anew(ask, model_json, ask_usage=ask_usage, fit=fit)
+        return _written_anew(ask, model_json, limits, ask_usage=ask_usage, fit=fit)
+    if limits:
+        if any(name in ask.fields for name in limits):
+            return _written_anew(ask, model_json, limits, ask_usage=ask_usage, fit=fit)
+        body = b'%b,"%b":%d}' % (body.rstrip()[:-1], limit_field.encode(), output_tokens or 0)
     return body.rstrip()[:-1] + _USAGE_WANTED if ask_usage else body
+
+
+def _limits(ask: ChatAsk, output_tokens: int, limit_field: str) -> dict[str, int]:
+    """The members that must change so that the provider bounds its answer: none where the caller's do already."""
+    given = {name: ask.fields[name] for name in _LIMIT_FIELDS if ask.fields.get(name) is not None}
+    if not given:
+        return {limit_field: output_tokens}
+    return {name: output_tokens for name, value in given.items() if value > output_tokens}
 
 
 def patched(body: bytes, model_json: bytes) -> bytes | None:
@@ -45,12 +73,12 @@ def patched(body: bytes, model_json: bytes) -> bytes | None:
     return b"%b:%b%b" % (body[: at + 7], model_json, body[match.end() :])
 
 
-def _written_anew(ask: ChatAsk, model_json: bytes, *, ask_usage: bool, fit: Fit) -> bytes:
+def _written_anew(ask: ChatAsk, model_json: bytes, limits: Mapping[str, int], *, ask_usage: bool, fit: Fit) -> bytes:
     """Member by member; each value but ours keeps its bytes."""
     renamed = dict(fit.renamed)
-    members = {
-        renamed.get(name, name): value for name, value in _decode_members(ask.body).items() if name not in fit.dropped
-    }
+    given = _decode_members(ask.body)
+    given.update((name, msgspec.Raw(b"%d" % tokens)) for name, tokens in limits.items())
+    members = {renamed.get(name, name): value for name, value in given.items() if name not in fit.dropped}
     members["model"] = msgspec.Raw(model_json)
     if ask_usage:
         options = {**(ask.fields.get("stream_options") or {}), "include_usage": True}

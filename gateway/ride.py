@@ -12,7 +12,7 @@ from gateway.answer import Answer, AnswerTimedOut
 from gateway.errors import Rendered, error_object, render
 from gateway.services import Services
 from gateway.wire.clock import NEVER
-from gateway.wire.errand import Errand
+from gateway.wire.errand import Errand, Waiter
 from gateway.wire.headers import status_line
 from gateway.wire.http1 import RequestHead
 from gateway.wire.server import ServerConnection
@@ -27,7 +27,7 @@ CLIENT_CLOSED: Final = 499  # nginx's number for a client that hung up; it stand
 
 _ANSWER_LINES: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\nx-request-id: %b\r\n%bx-turnpike-cost-usd: %b\r\nx-turnpike-cache: %b\r\n"
-    b"x-turnpike-attempts: %d\r\nx-turnpike-route: %b\r\n"
+    b"x-turnpike-attempts: %d\r\nx-turnpike-route: %b\r\n%b"
 )
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ class Ride(Errand):
     route = ""
     why = ""
     cache = "miss"
+    budget_lines = b""
     stream = False
     stream_begun = False
     tags: tuple[str, ...] = ()
@@ -115,6 +116,18 @@ class Ride(Errand):
         self._sweep_on = True
         self._s.sweep.add(self)
 
+    async def hear(self, waiter: Waiter[T]) -> T:
+        """Awaits one word within the request's deadline. Raises `AnswerTimedOut`, `ClientGone`."""
+        self._waiting = True
+        if self.deadline < NEVER:
+            self.expires_at = min(self.expires_at, self.deadline)
+            self._sweep_on = True
+            self._s.sweep.add(self)
+        try:
+            return await waiter
+        finally:
+            self._waiting = False
+
     async def wait(self, future: "asyncio.Future[T]") -> T:
         """Awaits within the request's deadline. Raises `AnswerTimedOut`; what was awaited goes on by itself."""
         self._waiting = True
@@ -138,7 +151,7 @@ class Ride(Errand):
         return _ANSWER_LINES % (
             content_type, self.request_id.encode(), self.named_lines, usd_text(cost_nano_usd).encode(),
             self.cache.encode(),
-            self.calls, self.route.encode(),
+            self.calls, self.route.encode(), self.budget_lines,
         )  # fmt: skip
 
     def begin_stream(self, route: str, bound_nano_usd: int) -> None:

@@ -24,7 +24,7 @@ from gateway.wire.upstream import Pool as Connections
 from local_backend.supervisor import Address
 from routing.credentials import KeySet
 from routing.deployments import Deployment, Pool
-from routing.plan import Planner
+from routing.plan import Choice, Planner
 
 # Held where neither the caller nor the model's listing bounds the answer.
 OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
@@ -80,6 +80,8 @@ class Road:
     pinned_price: Price
     listing: Listing | None
     output_tokens_max: int
+    known_output_max: int | None = None
+    context_tokens_max: int | None = None
 
 
 class Named:
@@ -173,6 +175,24 @@ class Roads:
                     names += [f"{provider}/{model}" for model in self.table.models(provider)]
         return tuple(names)
 
+    def cheaper(self, rest: tuple[Choice, ...], than: Road, key: Key | None) -> tuple[Choice, ...]:
+        """Where a request goes whose budget has no room for `than`: the cheapest of what is left of its plan first,
+        local models before all of them.
+        """
+        found = {choice.deployment.id: choice.deployment for choice in rest}
+        for model in sorted(self.local_models):
+            name = f"{LOCAL}/{model}"
+            named = self.named(name)
+            if named is not None and (key is None or named.may(key)):
+                found.setdefault(name, named.pool.deployments[0])
+        found.pop(than.deployment.id, None)
+        priced = [(_rate(self.roads[deployment.id].pinned_price), deployment) for deployment in found.values()]
+        return tuple(
+            Choice(deployment, "budget", f"the budget has no room for {than.deployment.model}")
+            for rate, deployment in sorted(priced, key=lambda each: each[0])
+            if rate < _rate(than.pinned_price)
+        )
+
     def _prepare(self, name: str) -> Named | None:
         pool = self.pools.get(name) or self._pinned(name)
         if pool is None:
@@ -214,7 +234,12 @@ class Roads:
         return Road(
             deployment, self.providers[deployment.provider], model_json,
             named_lines(deployment.model, deployment.provider), price, price or UNPRICED, listing, output_max,
+            listing.max_output_tokens if listing else None, listing.context_length if listing else None,
         )  # fmt: skip
+
+
+def _rate(price: Price) -> int:
+    return price.input_pico_usd + price.output_pico_usd + price.request_nano_usd
 
 
 class _Unasked:

@@ -49,4 +49,5 @@ class Services:
     response_body_bytes_max: int
     sse_keepalive_s: float
     drain_cancelled: bool
+    over_budget: str
     started_at_us: int

@@ -4,6 +4,8 @@ from typing import Final
 
 from sqlalchemy import Connection, func, inspect, select
 
+from billing import tables as t
+
 _MIGRATION_LOCK: Final = 0x7475726E  # any number, of PostgreSQL's advisory locks
 
 
@@ -17,3 +19,9 @@ def schema_revision(tx: Connection) -> str | None:
     if not inspect(tx).has_table("alembic_version"):
         return None
     return tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar_one_or_none()
+
+
+def control_version(tx: Connection, room: str) -> int:
+    """Bumped by every change of a room, in the change's own transaction."""
+    c = t.control.c
+    return int(tx.execute(select(c.version).where(c.name == room)).scalar_one())

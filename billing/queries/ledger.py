@@ -54,13 +54,13 @@ def chain_end(tx: Connection, writer: int) -> tuple[int, bytes]:
     return (row.last_id, bytes(row.hash)) if row else (0, HASH_START)
 
 
-def posted_attempts(tx: Connection, request_ids: Iterable[str]) -> set[tuple[str, int, bool]]:
-    """Which attempts of these requests stand in the ledger: request, attempt, and whether as a saving."""
+def posted_attempts(tx: Connection, request_ids: Iterable[str]) -> set[tuple[str, int, int]]:
+    """Which attempts of these requests stand in the ledger: request, attempt, kind."""
     e = t.entries.c
-    found: set[tuple[str, int, bool]] = set()
+    found: set[tuple[str, int, int]] = set()
     for ids in chunks(sorted(set(request_ids)), 500):
         rows = tx.execute(select(e.request_id, e.attempt, e.kind).where(e.request_id.in_(ids)))
-        found.update((row.request_id, row.attempt, row.kind == EntryKind.SAVING) for row in rows)
+        found.update((row.request_id, row.attempt, row.kind) for row in rows)
     return found
 
 

@@ -24,6 +24,8 @@ class ProviderDefaults:
     # Whether `stream_options.include_usage` is understood. Where not, it is taken out, also when the client sent it:
     # such providers send a stream's usage unasked.
     stream_usage: bool = True
+    # How a limit on the answer's length is sent where the caller sets none (in OpenAI's names; `renamed` applies).
+    limit_field: str = "max_tokens"
     known_models: tuple[str, ...] = ()  # beginnings of model names that are this provider's own
     foreign_models: tuple[str, ...] = ()  # beginnings that look like it and are not
 

@@ -1,0 +1,237 @@
+"""Budget accounts and the leases on them: what admission and the flusher ask of the database."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, tuple_, update
+
+from billing import tables as t
+from billing.queries.rows import insert
+from billing.scopes import Account, Rule
+from billing.usage_span import QUARTER_US
+from billing.windows import Window
+
+_BUDGET_LOCK: Final = 0x62756467  # any number, of PostgreSQL's advisory locks
+_KEYS_IN_ONE: Final = 300
+
+_a = t.budget_accounts.c
+_l = t.leases.c
+
+
+class AccountRow(NamedTuple):
+    id: int
+    budget_id: str
+    subject: str
+    window_start_us: int
+    limit_nano_usd: int | None
+    posted_nano_usd: int
+    pending_nano_usd: int
+    contended_until_us: int
+
+
+class LeaseRow(NamedTuple):
+    account_id: int
+    boot_id: str
+    amount_nano_usd: int
+    open_nano_usd: int
+    holds: int
+
+
+class LeaseChange(NamedTuple):
+    account_id: int
+    journal: str
+    boot_id: str
+    amount_nano_usd: int  # added to what is there
+    open_nano_usd: int  # and these stand for what is there
+    holds: int
+    serial: int
+    taken_at_us: int
+
+
+_ACCOUNT_COLUMNS: Final = tuple(_a[name] for name in AccountRow._fields)
+
+
+def share_budgets(tx: Connection) -> None:
+    """Until the transaction ends no budget is made or changed; `own_budgets` waits for everybody who shares."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(func.pg_advisory_xact_lock_shared(_BUDGET_LOCK)))
+
+
+def own_budgets(tx: Connection) -> None:
+    """For who makes or changes a budget: entries under way are posted before, or find it."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(func.pg_advisory_xact_lock(_BUDGET_LOCK)))
+
+
+def budget_rules(tx: Connection) -> list[Rule]:
+    b = t.budgets.c
+    columns = (
+        *(b.id, b.scope_type, b.scope_id, b.scope_team_id, b.limit_nano_usd, b.soft_limit_nano_usd),
+        *(b.window, b.timezone, b.over_budget),
+    )
+    rows = tx.execute(select(*columns).where(b.deleted_at_us.is_(None)).order_by(b.created_at_us, b.id))
+    return [Rule(*row[:6], Window(row[6]), row[7], row[8]) for row in rows]
+
+
+def stand_before(tx: Connection, wanted: Sequence[tuple[Rule, Account, int]]) -> list[AccountRow]:
+    """The accounts, made where missing and locked in the order of their ids, so that nothing deadlocks."""
+    ids = account_ids(tx, [(rule, account) for rule, account, known in wanted if not known])
+    places = [known or ids[account] for _, account, known in wanted]
+    statement = select(*_ACCOUNT_COLUMNS).where(_a.id.in_(sorted(set(places)))).order_by(_a.id)
+    if tx.dialect.name == "postgresql":
+        statement = statement.with_for_update()
+    found = {row.id: AccountRow(*row) for row in tx.execute(statement)}
+    return [found[place] for place in places]
+
+
+def account_ids(tx: Connection, wanted: Iterable[tuple[Rule, Account]]) -> dict[Account, int]:
+    """Ids by account. One that is new begins with what its window has spent already."""
+    rules = {account: rule for rule, account in wanted}
+    if not rules:
+        return {}
+    ids = _known_ids(tx, rules)
+    missing = sorted(rules.keys() - ids.keys())
+    if missing:
+        rows = [
+            (*account[:4], rules[account].limit_nano_usd, spent(tx, rules[account], account), 0, 0)
+            for account in missing
+        ]
+        columns = tuple(name for name in t.budget_accounts.c.keys() if name != "id")  # noqa: SIM118 - not a dict
+        insert(tx, "budget_accounts", columns, rows, " ON CONFLICT (budget_id, subject, window_start_us) DO NOTHING")
+        ids.update(_known_ids(tx, missing))
+    return ids
+
+
+def _known_ids(tx: Connection, accounts: Iterable[Account]) -> dict[Account, int]:
+    by_key = {account[:3]: account for account in accounts}
+    keys = sorted(by_key)
+    found: dict[Account, int] = {}
+    for at in range(0, len(keys), _KEYS_IN_ONE):
+        key = tuple_(_a.budget_id, _a.subject, _a.window_start_us)
+        statement = select(_a.id, _a.budget_id, _a.subject, _a.window_start_us).where(
+            key.in_(keys[at : at + _KEYS_IN_ONE])
+        )
+        found.update((by_key[row[1], row[2], row[3]], row[0]) for row in tx.execute(statement))
+    return found
+
+
+def spent(tx: Connection, rule: Rule, account: Account) -> int:
+    """What the ledger has for this account's subject in its window, from the roll-ups."""
+    q = t.usage_quarters.c
+    statement = (
+        select(func.coalesce(func.sum(q.cost_nano_usd), 0))
+        .select_from(t.usage_quarters.join(t.accounts, t.accounts.c.id == q.account_id))
+        .where(q.quarter >= account.start_us // QUARTER_US, scoped(rule, account.subject))
+    )
+    if account.end_us is not None:
+        statement = statement.where(q.quarter < account.end_us // QUARTER_US)
+    return int(tx.execute(statement).scalar_one())
+
+
+def scoped(rule: Rule, subject: str) -> ColumnElement[bool]:
+    """Which cost accounts of the ledger a budget's subject is made of: `Rulebook.accounts`, said to the database."""
+    c = t.accounts.c
+    kind = rule.scope_type
+    if kind == "tag":
+        name, _, value = subject.partition("=")
+        tag = t.account_tags.c
+        tagged = select(tag.account_id).where(tag.name == name, tag.value == value)
+        return c.id.in_(tagged)
+    if kind == "member":
+        team, _, user = subject.partition("/")
+        return and_(c.team_id == team, c.user_id == user)
+    if kind == "model":
+        named = or_(c.model == subject, c.provider + "/" + c.model == subject)
+        return and_(named, c.team_id == rule.scope_team_id) if rule.scope_team_id is not None else named
+    column = {"organization": c.organization_id, "team": c.team_id, "user": c.user_id, "key": c.key_id}
+    return {**column, "end_user": c.end_user, "provider": c.provider}[kind] == subject
+
+
+def leases_of(tx: Connection, ids: Iterable[int]) -> list[LeaseRow]:
+    columns = (_l.account_id, _l.boot_id, _l.amount_nano_usd, _l.open_nano_usd, _l.holds)
+    return [LeaseRow(*row) for row in tx.execute(select(*columns).where(_l.account_id.in_(sorted(set(ids)))))]
+
+
+def lease_serial(tx: Connection, account_id: int, boot_id: str) -> int | None:
+    statement = select(_l.serial).where(_l.account_id == account_id, _l.boot_id == boot_id)
+    return tx.execute(statement).scalar_one_or_none()
+
+
+def change_pending(tx: Connection, changes: Sequence[tuple[int, int, int]]) -> None:
+    """Rows: account, what is added to its pending amount, until when it is contended."""
+    if changes:
+        statement = (
+            update(t.budget_accounts)
+            .where(_a.id == bindparam("of"))
+            .values(pending_nano_usd=_a.pending_nano_usd + bindparam("more"), contended_until_us=bindparam("until"))
+        )
+        tx.execute(statement, [{"of": of, "more": more, "until": until} for of, more, until in sorted(changes)])
+
+
+def change_leases(tx: Connection, changes: Sequence[LeaseChange]) -> None:
+    insert(
+        tx,
+        "leases",
+        LeaseChange._fields,
+        sorted(changes),
+        " ON CONFLICT (account_id, boot_id) DO UPDATE SET"
+        " amount_nano_usd = leases.amount_nano_usd + excluded.amount_nano_usd,"
+        " open_nano_usd = excluded.open_nano_usd, holds = excluded.holds, serial = excluded.serial",
+    )
+
+
+def post_to_accounts(tx: Connection, more: Mapping[int, int], less: Mapping[int, int], boot_id: str) -> None:
+    """Adds what a batch spent to its accounts, and takes what came out of this worker's leases from them."""
+    rows = [{"of": of, "more": more.get(of, 0), "less": less.get(of, 0)} for of in sorted(more.keys() | less.keys())]
+    if not rows:
+        return
+    statement = (
+        update(t.budget_accounts)
+        .where(_a.id == bindparam("of"))
+        .values(
+            posted_nano_usd=_a.posted_nano_usd + bindparam("more"),
+            pending_nano_usd=_a.pending_nano_usd - bindparam("less"),
+        )
+    )
+    tx.execute(statement, rows)
+    taken = [{"of": of, "less": amount} for of, amount in sorted(less.items()) if amount]
+    if taken:
+        statement = (
+            update(t.leases)
+            .where(_l.account_id == bindparam("of"), _l.boot_id == boot_id)
+            .values(amount_nano_usd=_l.amount_nano_usd - bindparam("less"))
+        )
+        tx.execute(statement, taken)
+
+
+def account_rows(tx: Connection, ids: Iterable[int]) -> list[AccountRow]:
+    return [AccountRow(*row) for row in tx.execute(select(*_ACCOUNT_COLUMNS).where(_a.id.in_(sorted(set(ids)))))]
+
+
+def return_leases(tx: Connection, journal: str, boot_id: str) -> int:
+    """Frees what earlier boots of this journal had leased: everything in it that was spent is posted."""
+    mine = and_(_l.journal == journal, _l.boot_id != boot_id)
+    left: dict[int, int] = {}
+    for account_id, amount in tx.execute(select(_l.account_id, _l.amount_nano_usd).where(mine)):
+        left[account_id] = left.get(account_id, 0) + amount
+    if left:
+        stand_locked(tx, left)
+        statement = (
+            update(t.budget_accounts)
+            .where(_a.id == bindparam("of"))
+            .values(pending_nano_usd=_a.pending_nano_usd - bindparam("less"))
+        )
+        tx.execute(statement, [{"of": of, "less": less} for of, less in sorted(left.items())])
+        tx.execute(delete(t.leases).where(mine))
+    return len(left)
+
+
+def stand_locked(tx: Connection, ids: Iterable[int]) -> None:
+    """Locks accounts in the order of their ids."""
+    if tx.dialect.name == "postgresql":
+        tx.execute(select(_a.id).where(_a.id.in_(sorted(set(ids)))).order_by(_a.id).with_for_update())
+
+
+def drop_empty_leases(tx: Connection, boot_id: str) -> None:
+    """Of a worker that goes: rows that hold nothing."""
+    tx.execute(delete(t.leases).where(_l.boot_id == boot_id, _l.amount_nano_usd == 0, _l.holds == 0))

@@ -1,0 +1,467 @@
+"""What one worker has in hand of each budget: slices leased from the database, spent in memory without a round trip.
+
+All of it runs on the event loop's thread. Where a slice does not suffice, the wish is carried to the database, and only
+there is it refused. What settles goes back into the slice at once; what is posted leaves it with its batch.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Final, NamedTuple
+
+from billing.admission import Short
+from billing.money import usd_text
+from billing.scopes import Account, Dimensions, Rule, Rulebook
+
+IDLE_TURNS_MAX: Final = 4  # a turn is half a second
+RECALL_US_MAX: Final = 250_000  # what a wish waits for slices that others have
+CONTENDED_US: Final = 2_000_000
+ASK_US_MAX: Final = 5_000_000  # what a wish waits for a database that answers slowly
+BOUND_MAX: Final = 50_000  # distinct charges remembered
+FOREVER: Final = 2**62
+
+NOTHING: Final[tuple["Wallet", ...]] = ()
+
+
+class BudgetRefused(Exception):
+    """A budget leaves no room for the hold; `rule` and `account` say which and when it resets."""
+
+    def __init__(self, message: str, rule: Rule, account: Account) -> None:
+        super().__init__(message)
+        self.rule = rule
+        self.account = account
+
+
+class BudgetExhausted(BudgetRefused):
+    """What is posted leaves no room: asking again helps only when the window ends or the limit is raised."""
+
+
+class BudgetBusy(BudgetRefused):
+    """Only what requests in flight hold stands between: asking again soon helps."""
+
+
+class BudgetBackendUnavailable(Exception):
+    """The database that knows the budgets does not answer, and what is leased does not suffice."""
+
+
+class Wallet:
+    """One account's slice. In the database it is `free + open + settled - posted`, what is on its way there aside."""
+
+    __slots__ = (
+        *("account", "id", "limit", "posted_total", "rule"),
+        *("free", "holds", "low", "open", "posted", "settled"),
+        *("contended_until_us", "idle_turns", "stale", "told_holds", "told_open", "visiting"),
+    )
+
+    def __init__(self, rule: Rule, account: Account) -> None:
+        self.rule = rule
+        self.account = account
+        self.id = 0  # the database's, from the first visit on
+        self.limit = rule.limit_nano_usd or 0
+        self.free = 0
+        self.open = 0
+        self.holds = 0
+        self.settled = 0  # ever, in this process; only the loop's thread adds to it
+        self.posted = 0  # of that; only the flusher's thread adds to it
+        self.posted_total = 0  # of the whole account, when last seen in the database
+        self.low = 0  # below it more is fetched in advance
+        self.contended_until_us = 0
+        self.idle_turns = 0
+        self.told_open = self.told_holds = 0
+        self.visiting = False
+        self.stale = False  # its budget has changed or gone: what is free goes back at once
+
+
+class Ask:
+    """A wish that the slices at hand did not cover."""
+
+    __slots__ = ("cancelled", "deadline_us", "done", "least", "most", "wallets")
+
+    def __init__(
+        self,
+        wallets: tuple[Wallet, ...],
+        most: int,
+        least: int,
+        deadline_us: int,
+        done: Callable[[int | Exception], None],
+    ) -> None:
+        self.wallets = wallets
+        self.most = most
+        self.least = least
+        self.deadline_us = deadline_us
+        self.done = done
+        self.cancelled = False
+
+    def cancel(self) -> None:
+        """Nobody waits for it any more: what it is granted goes back."""
+        self.cancelled = True
+
+
+class Call(NamedTuple):
+    """One account's part of a visit to the database: what is brought along and what stands behind it."""
+
+    rule: Rule
+    account: Account
+    id: int
+    carried: int  # comes out of the slice, to be given away or taken home again
+    forced: int  # taken whether there is room or not: holds that are older than the budget
+    open: int
+    holds: int
+    unposted: int
+    slice: bool  # whether more is wanted than the wishes themselves
+
+
+class Want(NamedTuple):
+    """A wish on its way; `places` are its accounts' in the visit."""
+
+    places: tuple[int, ...]
+    most: int
+    least: int
+
+
+class Visit(NamedTuple):
+    calls: tuple[Call, ...]
+    wants: tuple[Want, ...]
+    now_at_us: int
+
+
+class Found(NamedTuple):
+    """What a visit brought home, place by place."""
+
+    ids: tuple[int, ...]
+    limits: tuple[int, ...]
+    posted: tuple[int, ...]
+    free: tuple[int, ...]
+    contended_until_us: tuple[int, ...]
+    others: tuple[bool, ...]  # somebody else has a slice that a recall would bring back
+    answers: tuple[int | Short, ...]
+
+
+class Wallets:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], int],
+        visit: Callable[[Visit, Callable[[Found | Exception], None]], None],
+        later: Callable[[float, Callable[[], None]], object],
+        recall: Callable[[Sequence[int]], None],
+    ) -> None:
+        """`visit` goes to the database on a thread of its own and calls back on the loop's; `later` is the loop's
+        `call_later`; `recall` asks the other workers to return their slices of these accounts.
+        """
+        self._clock = clock
+        self._visit = visit
+        self._later = later
+        self.recall = recall
+        self._rulebook = Rulebook()
+        self.limited = False  # whether any budget has a hard limit
+        self._by_account: dict[Account, Wallet] = {}
+        self._bound: dict[Dimensions, tuple[int, tuple[Wallet, ...]]] = {}
+        self._asks: deque[Ask] = deque()
+        self._calls: dict[Wallet, int] = {}  # what a visit is wanted for beside the asks; the number is what is forced
+        self._away = False
+        self._awaited: list[Callable[[], None]] = []
+        self._timed = False
+        self.refuses: str | None = None  # why nothing under a hard budget is let in, although there is a slice
+
+    # --- what binds ---
+
+    def of(self, charge: Dimensions, at_us: int) -> tuple[Wallet, ...]:
+        """The wallets that a hold at this instant must be taken from."""
+        if not self.limited:
+            return NOTHING
+        bound = self._bound.get(charge)
+        if bound is not None and at_us < bound[0]:
+            return bound[1]
+        return self._bind(charge, at_us)
+
+    def _bind(self, charge: Dimensions, at_us: int) -> tuple[Wallet, ...]:
+        until_us = FOREVER
+        wallets = []
+        for rule, account in self._rulebook.accounts(charge, at_us):
+            if account.end_us is not None:
+                until_us = min(until_us, account.end_us)
+            if rule.limit_nano_usd is None:
+                continue
+            wallet = self._by_account.get(account)
+            if wallet is None:
+                wallet = self._by_account[account] = Wallet(rule, account)
+            wallets.append(wallet)
+        if len(self._bound) >= BOUND_MAX:
+            self._bound.clear()
+        bound = tuple(wallets)
+        self._bound[charge] = until_us, bound
+        return bound
+
+    def replace(self, rules: Iterable[Rule]) -> None:
+        """Other budgets from now on. Slices of those that changed go back; `adopt` follows for the holds in flight."""
+        self._rulebook = Rulebook(tuple(rules))
+        self.limited = any(rule.limit_nano_usd is not None for rule in self._rulebook.rules)
+        self._bound.clear()
+        known = {rule.id: rule for rule in self._rulebook.rules}
+        for account, wallet in list(self._by_account.items()):
+            rule = known.get(account.budget_id)
+            if rule == wallet.rule:
+                continue
+            wallet.low = 0
+            self._call(wallet)
+            if rule is None or rule.window != wallet.rule.window or rule.timezone != wallet.rule.timezone:
+                wallet.stale = True
+                del self._by_account[account]
+            else:
+                wallet.rule = rule
+                wallet.limit = rule.limit_nano_usd or 0
+        self._pump()
+
+    def adopt(self, wallets: tuple[Wallet, ...], charge: Dimensions, at_us: int, held: int) -> tuple[Wallet, ...]:
+        """A hold that is older than some budgets counts against these as well, whether there is room or not."""
+        missing = [wallet for wallet in self.of(charge, at_us) if wallet not in wallets]
+        for wallet in missing:
+            wallet.open += held
+            wallet.holds += 1
+            self._calls[wallet] = self._calls.get(wallet, 0) + held
+        self._pump()
+        return (*wallets, *missing)
+
+    # --- holds ---
+
+    def take(self, wallets: tuple[Wallet, ...], most: int, least: int) -> bool:
+        """Takes the whole hold from the slices at hand, or nothing. No I/O."""
+        if self.refuses is not None:
+            return False
+        for wallet in wallets:
+            free = wallet.free
+            # A share of what is left here is a share of what is left at all; the least is always let through.
+            if most > free or (most > least and 2 * most * (wallet.holds + 1) > free):
+                return False
+        for wallet in wallets:
+            wallet.free -= most
+            wallet.open += most
+            wallet.holds += 1
+            wallet.idle_turns = 0
+            if wallet.free < wallet.low and not wallet.visiting:
+                self._fetch(wallet)
+        return True
+
+    def ask(self, wallets: tuple[Wallet, ...], most: int, least: int, done: Callable[[int | Exception], None]) -> Ask:
+        """Asks the database. `done` gets the amount of the hold, which is then taken, or what refuses it."""
+        now_at_us = self._clock()
+        ask = Ask(wallets, most, least, now_at_us + RECALL_US_MAX, done)
+        for wallet in wallets:
+            wallet.idle_turns = 0
+        if self.refuses is not None:
+            done(BudgetBackendUnavailable(self.refuses))
+            return ask
+        self._asks.append(ask)
+        self._pump()
+        return ask
+
+    def settle(self, wallets: tuple[Wallet, ...], held: int, cost: int) -> None:
+        """A hold ends: what it cost stays until it is posted, the rest is free again."""
+        part = min(cost, held)
+        for wallet in wallets:
+            wallet.open -= held
+            wallet.holds -= 1
+            wallet.settled += part
+            wallet.free += held - part
+            if wallet.contended_until_us or wallet.stale:
+                self._call(wallet)
+                self._soon()
+
+    # --- what goes back ---
+
+    def recalled(self, ids: Iterable[int], then: Callable[[], None]) -> None:
+        """Others need what is unused here: it goes back, and `then` is called once the database has it."""
+        wanted = set(ids)
+        until_us = self._clock() + CONTENDED_US
+        for wallet in self._by_account.values():
+            if wallet.id in wanted:
+                wallet.contended_until_us = until_us
+                wallet.low = 0
+                if wallet.free:
+                    self._call(wallet)
+        self.after_visit(then)
+
+    def after_visit(self, then: Callable[[], None]) -> None:
+        """Calls `then` when everything that is waiting now has been to the database."""
+        self._pump()
+        if self._away or self._calls:
+            self._awaited.append(then)
+        else:
+            then()
+
+    def tend(self) -> None:
+        """Twice a second: slices that nobody uses go back, and the database is told what is in flight."""
+        now_at_us = self._clock()
+        for account, wallet in list(self._by_account.items()):
+            if wallet.contended_until_us and wallet.contended_until_us <= now_at_us:
+                wallet.contended_until_us = 0
+            wallet.idle_turns += 1
+            over = account.end_us is not None and account.end_us <= now_at_us
+            if wallet.holds == 0 and (over or wallet.idle_turns > IDLE_TURNS_MAX):
+                wallet.low = 0
+                if wallet.free:
+                    self._call(wallet)
+                elif over and wallet.settled == wallet.posted and wallet.told_holds == 0 and not wallet.visiting:
+                    del self._by_account[account]
+            if wallet.open != wallet.told_open or wallet.holds != wallet.told_holds:
+                self._calls.setdefault(wallet, 0)
+        self._pump()
+
+    def drain(self, then: Callable[[], None]) -> None:
+        """Everything that is free goes back."""
+        for wallet in self._by_account.values():
+            wallet.low = 0
+            wallet.stale = True
+            self._call(wallet)
+        self.after_visit(then)
+
+    def kept(self) -> tuple[Wallet, ...]:
+        return tuple(self._by_account.values())
+
+    # --- visits ---
+
+    def _call(self, wallet: Wallet) -> None:
+        self._calls.setdefault(wallet, 0)
+
+    def _fetch(self, wallet: Wallet) -> None:
+        wallet.visiting = True
+        self._call(wallet)
+        self._soon()
+
+    def _soon(self) -> None:
+        if not self._timed:
+            self._timed = True
+            self._later(0.01, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timed = False
+        self._pump()
+
+    def _pump(self) -> None:
+        """Sends one visit with everything that waits, unless one is under way."""
+        if self._away:
+            return
+        asks = [ask for ask in self._asks if not ask.cancelled]
+        self._asks.clear()
+        if not asks and not self._calls:
+            return
+        places: dict[Wallet, int] = {}
+        for ask in asks:
+            for wallet in ask.wallets:
+                places.setdefault(wallet, len(places))
+        for wallet in self._calls:
+            places.setdefault(wallet, len(places))
+        calls = []
+        for wallet in places:
+            carried, wallet.free = wallet.free, 0
+            wallet.visiting = True
+            wallet.told_open, wallet.told_holds = wallet.open, wallet.holds
+            calls.append(self._call_of(wallet, carried))
+        self._calls = {}
+        wants = tuple(Want(tuple(places[wallet] for wallet in ask.wallets), ask.most, ask.least) for ask in asks)
+        self._away = True
+        awaited, self._awaited = self._awaited, []
+        wallets = tuple(places)
+        visit = Visit(tuple(calls), wants, self._clock())
+        self._visit(visit, lambda found: self._home(wallets, calls, asks, awaited, found))
+
+    def _call_of(self, wallet: Wallet, carried: int) -> Call:
+        leaving = wallet.stale or wallet.contended_until_us != 0 or wallet.idle_turns > IDLE_TURNS_MAX
+        return Call(
+            wallet.rule,
+            wallet.account,
+            wallet.id,
+            carried=carried,
+            forced=self._calls.get(wallet, 0),
+            open=wallet.open,
+            holds=wallet.holds,
+            unposted=wallet.settled - wallet.posted,
+            slice=not leaving,
+        )
+
+    def _home(
+        self,
+        wallets: tuple[Wallet, ...],
+        calls: list[Call],
+        asks: list[Ask],
+        awaited: list[Callable[[], None]],
+        found: Found | Exception,
+    ) -> None:
+        self._away = False
+        for wallet in wallets:
+            wallet.visiting = False
+        if isinstance(found, Exception):
+            self._turned_away(wallets, calls, asks, found)
+        else:
+            self._brought(wallets, asks, found)
+        for then in awaited:
+            then()
+        if not self._timed:
+            self._pump()
+
+    def _turned_away(self, wallets: tuple[Wallet, ...], calls: list[Call], asks: list[Ask], error: Exception) -> None:
+        for wallet, call in zip(wallets, calls, strict=True):
+            wallet.free += call.carried
+            wallet.told_holds = -1  # not told after all
+            if call.forced:
+                self._calls[wallet] = self._calls.get(wallet, 0) + call.forced
+        unavailable = BudgetBackendUnavailable(f"the database that knows the budgets does not answer: {error}")
+        for ask in asks:
+            if not ask.cancelled:
+                ask.done(unavailable)
+        if self._calls:
+            self._timed = True
+            self._later(0.25, self._on_time)
+
+    def _brought(self, wallets: tuple[Wallet, ...], asks: list[Ask], found: Found) -> None:
+        now_at_us = self._clock()
+        for place, wallet in enumerate(wallets):
+            free = found.free[place]
+            wallet.id = found.ids[place]
+            wallet.free += free
+            wallet.low = free // 4
+            wallet.limit = found.limits[place]
+            wallet.posted_total = found.posted[place]
+            wallet.contended_until_us = found.contended_until_us[place]
+        waiting: list[Ask] = []
+        recall: set[int] = set()
+        for ask, answer in zip(asks, found.answers, strict=True):
+            if isinstance(answer, Short):
+                wallet = ask.wallets[answer.place]
+                if not answer.spent and now_at_us < ask.deadline_us and found.others[wallets.index(wallet)]:
+                    waiting.append(ask)
+                    recall.add(wallet.id)
+                elif not ask.cancelled:
+                    ask.done(_refused(wallet, ask.least, spent=answer.spent))
+                continue
+            for wallet in ask.wallets:
+                if ask.cancelled:
+                    wallet.free += answer
+                else:
+                    wallet.open += answer
+                    wallet.holds += 1
+                    wallet.idle_turns = 0
+            if not ask.cancelled:
+                ask.done(answer)
+        if waiting:
+            self._asks.extendleft(reversed(waiting))
+            self.recall(sorted(recall))
+            self._timed = True
+            self._later(0.02, self._on_time)
+
+
+def _refused(wallet: Wallet, least: int, *, spent: bool) -> BudgetRefused:
+    rule, account = wallet.rule, wallet.account
+    left = max(wallet.limit - wallet.posted_total, 0)
+    resets = "never" if account.end_us is None else datetime.fromtimestamp(account.end_us // 10**6, UTC).isoformat()
+    name = f"budget {rule.id!r} of {rule.scope_type} {account.subject!r}"
+    facts = f"limit {usd_text(wallet.limit)} USD per {rule.window}, left {usd_text(left)} USD, resets {resets}"
+    needs = f"this request needs at least {usd_text(least)} USD"
+    if spent:
+        return BudgetExhausted(f"{name} is spent: {facts}; {needs}", rule, account)
+    return BudgetBusy(
+        f"{name} is not spent, but what is left is held by requests in flight: {facts}; {needs}; try again shortly",
+        rule,
+        account,
+    )

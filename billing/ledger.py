@@ -173,7 +173,7 @@ class Ledger:
                     debits[key, team, user, end_user, provider, model, tags, organization],
                     credited[_side(kind, price), provider],
                     amount,
-                    1 if counted.get(request_id, attempt) == attempt else 0,
+                    1 if counted.get(request_id, attempt) == attempt and kind != _OVERRUN else 0,
                     *usage,
                     prices[id(price)][1],
                     at_us,

@@ -150,7 +150,7 @@ class Wallets:
         `call_later`; `recall` asks the other workers to return their slices of these accounts.
         """
         self._clock = clock
-        self._visit = visit
+        self.visit = visit
         self._later = later
         self.recall = recall
         self._rulebook = Rulebook()
@@ -211,7 +211,7 @@ class Wallets:
             else:
                 wallet.rule = rule
                 wallet.limit = rule.limit_nano_usd or 0
-        self._pump()
+        self.pump()
 
     def adopt(self, wallets: tuple[Wallet, ...], charge: Dimensions, at_us: int, held: int) -> tuple[Wallet, ...]:
         """A hold that is older than some budgets counts against these as well, whether there is room or not."""
@@ -220,7 +220,7 @@ class Wallets:
             wallet.open += held
             wallet.holds += 1
             self._calls[wallet] = self._calls.get(wallet, 0) + held
-        self._pump()
+        self.pump()
         return (*wallets, *missing)
 
     # --- holds ---
@@ -253,7 +253,7 @@ class Wallets:
             done(BudgetBackendUnavailable(self.refuses))
             return ask
         self._asks.append(ask)
-        self._pump()
+        self.pump()
         return ask
 
     def settle(self, wallets: tuple[Wallet, ...], held: int, cost: int) -> None:
@@ -284,7 +284,7 @@ class Wallets:
 
     def after_visit(self, then: Callable[[], None]) -> None:
         """Calls `then` when everything that is waiting now has been to the database."""
-        self._pump()
+        self.pump()
         if self._away or self._calls:
             self._awaited.append(then)
         else:
@@ -306,7 +306,7 @@ class Wallets:
                     del self._by_account[account]
             if wallet.open != wallet.told_open or wallet.holds != wallet.told_holds:
                 self._calls.setdefault(wallet, 0)
-        self._pump()
+        self.pump()
 
     def drain(self, then: Callable[[], None]) -> None:
         """Everything that is free goes back."""
@@ -336,9 +336,9 @@ class Wallets:
 
     def _on_time(self) -> None:
         self._timed = False
-        self._pump()
+        self.pump()
 
-    def _pump(self) -> None:
+    def pump(self) -> None:
         """Sends one visit with everything that waits, unless one is under way."""
         if self._away:
             return
@@ -364,7 +364,7 @@ class Wallets:
         awaited, self._awaited = self._awaited, []
         wallets = tuple(places)
         visit = Visit(tuple(calls), wants, self._clock())
-        self._visit(visit, lambda found: self._home(wallets, calls, asks, awaited, found))
+        self.visit(visit, lambda found: self._home(wallets, calls, asks, awaited, found))
 
     def _call_of(self, wallet: Wallet, carried: int) -> Call:
         leaving = wallet.stale or wallet.contended_until_us != 0 or wallet.idle_turns > IDLE_TURNS_MAX
@@ -398,7 +398,7 @@ class Wallets:
         for then in awaited:
             then()
         if not self._timed:
-            self._pump()
+            self.pump()
 
     def _turned_away(self, wallets: tuple[Wallet, ...], calls: list[Call], asks: list[Ask], error: Exception) -> None:
         for wallet, call in zip(wallets, calls, strict=True):

@@ -212,3 +212,4 @@ def test_a_killed_workers_leases_come_back_once_its_journal_is_read(url: str, tm
         stack.callback(again.close)
         again.flush()
         assert crew.account() == (CENT, 0)
+    crew.books[0].close()

@@ -8,8 +8,8 @@ provider, team and outcome: never a key, a user or an address.
 import logging
 import sys
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 from billing.books import AttemptRow, RequestRow
 
@@ -53,7 +53,8 @@ class Metrics:
     def __init__(self) -> None:
         self._requests: dict[tuple[str | None, str | None, str | None, int, str], _RequestSeries] = {}
         self._attempts: dict[tuple[str, str, str], _AttemptSeries] = {}
-        self._gauges: list[tuple[str, str, Callable[[], float]]] = []
+        self._gauges: list[tuple[str, str, Callable[[], float], bool]] = []
+        self._gathered: dict[str, tuple[str, float, bool]] = {}
         self._build = ""
         self.surprises = 0
 
@@ -61,9 +62,57 @@ class Metrics:
         """Which build this is."""
         self._build = _labels(version=version, compiled=str(compiled).lower())
 
-    def gauge(self, name: str, text: str, read: Callable[[], float]) -> None:
-        """A number that is read when scraped; one whose name ends in `_total` only grows."""
-        self._gauges.append((name, text, read))
+    def gauge(self, name: str, text: str, read: Callable[[], float], *, worst: bool = False) -> None:
+        """A number that is read when scraped; one whose name ends in `_total` only grows.
+
+        Over several workers it is their sum, or the largest of them where that says more (`worst`).
+        """
+        self._gauges.append((name, text, read, worst))
+
+    def snapshot(self) -> dict[str, Any]:
+        """All of it, as plain values that travel."""
+        return {
+            "build": self._build,
+            "surprises": self.surprises,
+            "requests": [
+                (key, (each.count, each.cost_nano_usd, each.duration_us, each.content_us, each.duration, each.content))
+                for key, each in self._requests.items()
+            ],
+            "attempts": [
+                (key, (each.count, each.input, each.cached, each.output, each.reasoning))
+                for key, each in self._attempts.items()
+            ],
+            "gauges": [(name, text, float(read()), worst) for name, text, read, worst in self._gauges],
+        }
+
+    def absorb(self, other: Mapping[str, Any], *, live: bool = True) -> None:
+        """Adds what a worker has counted; of one that is no longer `live`, what only grows."""
+        self._build = other["build"]
+        self.surprises += other["surprises"]
+        for key, figures in other["requests"]:
+            self._absorb_requests(tuple(key), figures)
+        for key, figures in other["attempts"]:
+            name_of: Any = tuple(key)
+            attempts = self._attempts.setdefault(name_of, _AttemptSeries())
+            attempts.count += figures[0]
+            attempts.input += figures[1]
+            attempts.cached += figures[2]
+            attempts.output += figures[3]
+            attempts.reasoning += figures[4]
+        for name, text, value, worst in other["gauges"]:
+            if live or name.endswith("_total"):
+                known = self._gathered.get(name)
+                both = value if known is None else max(known[1], value) if worst else known[1] + value
+                self._gathered[name] = (text, both, worst)
+
+    def _absorb_requests(self, key: Any, figures: Any) -> None:
+        series = self._requests.setdefault(key, _RequestSeries())
+        series.count += figures[0]
+        series.cost_nano_usd += figures[1]
+        series.duration_us += figures[2]
+        series.content_us += figures[3]
+        series.duration = [mine + theirs for mine, theirs in zip(series.duration, figures[4], strict=True)]
+        series.content = [mine + theirs for mine, theirs in zip(series.content, figures[5], strict=True)]
 
     def request(self, row: RequestRow) -> None:
         """One request has ended."""
@@ -110,9 +159,11 @@ class Metrics:
         lines.append(f"turnpike_internal_errors_total {self.surprises}")
         _family(lines, "turnpike_build_info", "gauge", "Always 1; the labels say which build this is.")
         lines.append(f"turnpike_build_info{{{self._build}}} 1")
-        for name, text, read in self._gauges:
+        read_now = [(name, text, read()) for name, text, read, _ in self._gauges]
+        read_now += [(name, text, value) for name, (text, value, _) in self._gathered.items()]
+        for name, text, value in read_now:
             _family(lines, name, "counter" if name.endswith("_total") else "gauge", text)
-            lines.append(f"{name} {read():g}")
+            lines.append(f"{name} {value:g}")
         return ("\n".join(lines) + "\n").encode()
 
     def _render_requests(self, lines: list[str]) -> None:

@@ -5,6 +5,7 @@ journal's pages; the flusher's thread carries it into the database.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -58,6 +59,7 @@ __all__ = [
 TOKENS_MAX: Final = 2**40 - 1  # of one kind in one attempt; what a provider reports beyond is a mistake of its own
 COST_NANO_USD_MAX: Final = 10**15  # a million dollars an attempt
 PRICES_MAX: Final = 10_000
+RELOAD_S_MAX: Final = 1
 DATABASE_GRACE_S: Final = 30
 FLUSHER_BUSY_MS: Final = 1000  # short, for the journal needs tending between two tries
 FLUSH_S_MAX: Final = 10
@@ -81,8 +83,8 @@ _logger: Final = logging.getLogger(__name__)
 class Loop(Protocol):
     """What is used of an event loop."""
 
-    def call_soon_threadsafe(self, _callback: Callable[[], None], /) -> object: ...
-    def call_later(self, _delay_s: float, _callback: Callable[[], None], /) -> object: ...
+    def soon(self, _callback: Callable[[], None], /) -> object: ...  # from any thread
+    def after_ms(self, _delay_ms: int, _callback: Callable[[], None], /) -> object: ...
 
 
 class HoldNotOpen(LookupError):
@@ -129,16 +131,17 @@ class Books:
             self._engine,
             boot_id=self._boot_id,
             workers=workers,
-            on_loop=loop.call_soon_threadsafe if loop is not None else _at_once,
+            on_loop=loop.soon if loop is not None else _at_once,
         )
         self._clock = clock
         self._grace_us = database_grace_s * 1_000_000
         self._refuse_when_down = refuse_when_down
+        self._soon = loop.soon if loop is not None else _at_once
         self._threaded = loop is not None
         self.wallets = Wallets(
             clock=clock,
             visit=self._bank.visit if loop is not None else self._bank.visit_now,
-            later=loop.call_later if loop is not None else _never,
+            after_ms=loop.after_ms if loop is not None else _never,
             recall=_nobody,
         )
         self._reserved: dict[_Name, _Open] = {}
@@ -166,8 +169,22 @@ class Books:
             self._bank.start()
 
     def reload(self) -> None:
-        """Reads the budgets anew; those that are new bind the holds in flight as well. Reads the database."""
+        """Reads the budgets anew; those that are new bind the holds in flight as well. On the loop's thread."""
         self.replace(self._bank.rules())
+
+    def reload_from(self, wait_s: int = RELOAD_S_MAX) -> None:
+        """The same from another thread. When it returns, slices that a change took away are back in the database."""
+        rules, done = self._bank.rules(), threading.Event()
+
+        def replace() -> None:
+            self.replace(rules)
+            self.wallets.after_visit(done.set)
+
+        self._soon(replace)
+        if not done.wait(wait_s):
+            _logger.warning(
+                "changed budgets: the database has not taken what is leased of them back within %d s", wait_s
+            )
 
     def replace(self, rules: Sequence[Rule]) -> None:
         """These are the budgets from now on."""
@@ -349,7 +366,7 @@ def _at_once(callback: Callable[[], None]) -> None:
     callback()
 
 
-def _never(_delay_s: float, _callback: Callable[[], None]) -> None:
+def _never(_delay_ms: int, _callback: Callable[[], None]) -> None:
     """Without a loop nothing happens later; `Wallets.tend` is called by whoever has the time."""
 
 

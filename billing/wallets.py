@@ -18,6 +18,9 @@ RECALL_US_MAX: Final = 250_000  # what a wish waits for slices that others have
 CONTENDED_US: Final = 2_000_000
 ASK_US_MAX: Final = 5_000_000  # what a wish waits for a database that answers slowly
 BOUND_MAX: Final = 50_000  # distinct charges remembered
+SOON_MS: Final = 10  # in which what goes back is gathered
+RECALL_MS: Final = 20  # between two looks while others return their slices
+AWAY_MS: Final = 250  # between two tries while the database is away
 FOREVER: Final = 2**62
 
 NOTHING: Final[tuple["Wallet", ...]] = ()
@@ -143,15 +146,15 @@ class Wallets:
         *,
         clock: Callable[[], int],
         visit: Callable[[Visit, Callable[[Found | Exception], None]], None],
-        later: Callable[[float, Callable[[], None]], object],
+        after_ms: Callable[[int, Callable[[], None]], object],
         recall: Callable[[Sequence[int]], None],
     ) -> None:
-        """`visit` goes to the database on a thread of its own and calls back on the loop's; `later` is the loop's
-        `call_later`; `recall` asks the other workers to return their slices of these accounts.
+        """`visit` goes to the database on a thread of its own and calls back on the loop's; `after_ms`
+        calls there later; `recall` asks the other workers to return their slices of these accounts.
         """
         self._clock = clock
         self.visit = visit
-        self._later = later
+        self._after_ms = after_ms
         self.recall = recall
         self._rulebook = Rulebook()
         self.limited = False  # whether any budget has a hard limit
@@ -332,7 +335,7 @@ class Wallets:
     def _soon(self) -> None:
         if not self._timed:
             self._timed = True
-            self._later(0.01, self._on_time)
+            self._after_ms(SOON_MS, self._on_time)
 
     def _on_time(self) -> None:
         self._timed = False
@@ -412,7 +415,7 @@ class Wallets:
                 ask.done(unavailable)
         if self._calls:
             self._timed = True
-            self._later(0.25, self._on_time)
+            self._after_ms(AWAY_MS, self._on_time)
 
     def _brought(self, wallets: tuple[Wallet, ...], asks: list[Ask], found: Found) -> None:
         now_at_us = self._clock()
@@ -448,7 +451,7 @@ class Wallets:
             self._asks.extendleft(reversed(waiting))
             self.recall(sorted(recall))
             self._timed = True
-            self._later(0.02, self._on_time)
+            self._after_ms(RECALL_MS, self._on_time)
 
 
 def _refused(wallet: Wallet, least: int, *, spent: bool) -> BudgetRefused:

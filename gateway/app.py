@@ -47,6 +47,8 @@ from routing.deployments import Pool as Names
 from routing.health import Health
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from billing.price import Price
     from gateway.wire.asgi import Application, Message, Receive, Send
 
@@ -145,7 +147,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         clock=now_us,
         sink=line_sink(),
         boot_id=secrets.token_hex(8),
-        loop=loop,
+        loop=_Loop(loop),
     )
     connections_for = partial(_connections, loop=loop, environ=environ)
     supervisor = _supervisor(settings, environ)
@@ -209,6 +211,21 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         token_digest=lambda text: hashlib.sha256(text).digest(),
     )
     return App(settings, services, door, store, supervisor, admin)
+
+
+@dataclass(frozen=True, slots=True)
+class _Loop:
+    """The event loop, as the books use it."""
+
+    loop: asyncio.AbstractEventLoop
+
+    def soon(self, callback: "Callable[[], None]") -> None:
+        # After the loop has closed nobody waits for an answer any more.
+        with contextlib.suppress(RuntimeError):
+            self.loop.call_soon_threadsafe(callback)
+
+    def after_ms(self, delay_ms: int, callback: "Callable[[], None]") -> None:
+        self.loop.call_later(delay_ms / 1000, callback)
 
 
 class _Admin:

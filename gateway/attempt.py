@@ -10,13 +10,14 @@ import orjson
 from billing.books import AttemptRow, EntryKind, Hold
 from billing.holds import charge_of
 from billing.journal import JournalFull
+from billing.money import usd_text
 from billing.price import UNPRICED, Usage, cost_nano_usd
 from billing.wallets import NOTHING, BudgetRefused
 from gateway import echo
 from gateway.answer import Answer, AnswerTimedOut
 from gateway.caller import Facts
 from gateway.chat_request import ChatAsk
-from gateway.errors import ModelUnpriced
+from gateway.errors import MaxCostExceeded, ModelUnpriced
 from gateway.estimate import Bound, bound_of, least_nano_usd, most_nano_usd, output_for
 from gateway.providers.registry import FITS, fit
 from gateway.redact import scrub
@@ -70,7 +71,7 @@ class Attempt:
         self.started_at = started_at
 
 
-def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, road: Road, why: str) -> Attempt:
+def open_attempt(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choice: Choice, road: Road, why: str) -> Attempt:
     """The hold: an upper bound on what this attempt may cost. Bytes bound tokens: no tokenizer makes more of a text."""
     key = ride.key
     assert key is not None
@@ -88,9 +89,30 @@ def open_attempt(s: Services, ride: Ride, ask: ChatAsk, choice: Choice, road: Ro
     )  # fmt: skip
     attempt = Attempt(choice, road, hold, why, started_at)
     attempt.bound = bound
+    if facts.max_cost_nano_usd is not None:
+        _cap(attempt, facts.max_cost_nano_usd - ride.spent_nano_usd)
     if s.books.wallets.limited:
         _take(s, attempt)
     return attempt
+
+
+def _cap(attempt: Attempt, left_nano_usd: int) -> None:
+    """Bounds the attempt by the request's own `x-turnpike-max-cost`. Raises `MaxCostExceeded`, `ModelUnpriced`."""
+    hold, bound, price = attempt.hold, attempt.bound, attempt.hold.price
+    if price is UNPRICED:
+        raise ModelUnpriced(f"nobody knows what {hold.provider}/{hold.model} costs, and x-turnpike-max-cost is set")
+    if hold.amount_nano_usd <= left_nano_usd:
+        return
+    least = least_nano_usd(bound, price)
+    if least > left_nano_usd:
+        raise MaxCostExceeded(
+            f"{hold.provider}/{hold.model} may cost {usd_text(least)} USD at the least, and x-turnpike-max-cost leaves"
+            f" {usd_text(max(left_nano_usd, 0))} USD",
+            param="x-turnpike-max-cost",
+        )
+    attempt.hold = hold._replace(amount_nano_usd=left_nano_usd)
+    attempt.output_tokens = output_for(left_nano_usd, bound, price)
+    attempt.bound = bound._replace(output_tokens=attempt.output_tokens)
 
 
 def _take(s: Services, attempt: Attempt) -> None:

@@ -62,7 +62,7 @@ class Search:
             if self._failed:
                 before = self._failed[-1]
                 why = after_failure(choice, before.choice.deployment, said(before))
-            attempt = open_attempt(s, ride, self._ask, choice, road, why)
+            attempt = open_attempt(s, ride, self._ask, self._facts, choice, road, why)
             if attempt.asks:
                 refused = await take_slowly(s, ride, self._ask, attempt)
                 if refused is not None:

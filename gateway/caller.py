@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from billing.keys import digest
+from billing.money import parse_usd
 from gateway.errors import BadRequest
 from gateway.wire.http1 import RequestHead
 
@@ -40,6 +41,7 @@ class Facts(NamedTuple):
     forwarded: bytes
     headers: tuple[tuple[bytes, bytes], ...]
     traceparent: bytes | None
+    max_cost_nano_usd: int | None = None
 
 
 def facts_of(head: RequestHead) -> Facts:
@@ -69,6 +71,7 @@ def _read(head: RequestHead) -> Facts:
         forwarded=b"".join(b"%b: %b\r\n" % (name, headers[name]) for name in sorted(FORWARDED.intersection(headers))),
         headers=head.headers,
         traceparent=headers.get(b"traceparent"),
+        max_cost_nano_usd=_max_cost(headers.get(b"x-turnpike-max-cost")),
     )
 
 
@@ -107,6 +110,22 @@ def _timeout(value: bytes | None) -> float | None:
             code="invalid_value",
         )
     return seconds
+
+
+def _max_cost(value: bytes | None) -> int | None:
+    if value is None:
+        return None
+    try:
+        cost = parse_usd(value.decode("latin-1"))
+    except ValueError:
+        cost = 0
+    if cost <= 0:
+        raise BadRequest(
+            "x-turnpike-max-cost must be an amount of USD above 0, such as 0.05, with at most nine decimals",
+            param="x-turnpike-max-cost",
+            code="invalid_value",
+        )
+    return cost
 
 
 def _end_user(value: bytes | None) -> str | None:

@@ -113,6 +113,18 @@ class KeyRing:
         for gone in self._digests.pop(key_id, ()):
             self._by_digest.pop(gone, None)
 
+    def replace(self, keys: Iterable[Key]) -> None:
+        """These are all keys there are: what differs is put in, what is missing goes."""
+        there = set()
+        for key in keys:
+            there.add(key.id)
+            known = self._digests.get(key.id)
+            if known is None or self._by_digest.get(known[0]) != key:
+                self.put(key)
+        for key_id in tuple(self._digests):
+            if key_id not in there:
+                self.drop(key_id)
+
     def __len__(self) -> int:
         return len(self._digests)
 

@@ -129,6 +129,11 @@ class Store:
     def close(self) -> None:
         self._reading.dispose()
 
+    def control_versions(self) -> dict[str, int]:
+        """By room, a number that every change in it raises."""
+        with self._reading.begin() as tx:
+            return queries.control_versions(tx)
+
     def teams(self, limit: int, after: str | None = None) -> TeamPage:
         with self._reading.begin() as tx:
             found = [Team(*row[:5]) for row in queries.list_teams(tx, limit + 1, after)]

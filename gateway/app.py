@@ -9,8 +9,8 @@ import hashlib
 import os
 import random
 import secrets
-import shutil
 import ssl
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,20 +27,26 @@ from cache.policy import ExactPolicy
 from gateway.admin.rooms import AdminRooms, DeploymentView
 from gateway.built import compiled
 from gateway.config.schema import PriceRow, ProviderRow, Settings
-from gateway.door import FrontDoor
+from gateway.door import METRICS_TYPE, FrontDoor
 from gateway.ids import RequestIds
+from gateway.journals import journal_of, recover_first, recover_left
+from gateway.local_models import supervisor_of
 from gateway.log import line_sink
 from gateway.metrics import Metrics, resident_bytes
 from gateway.providers.registry import ROWS
 from gateway.providers.row import ProviderDefaults
+from gateway.refresh import Refresh, ToldRing
 from gateway.roads import DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
 from gateway.services import Gate, Services
 from gateway.wire.clock import Sweep
 from gateway.wire.server import Limits
 from gateway.wire.tunnel import proxy_for, tunnelled_connect
 from gateway.wire.upstream import Origin, Pool, plain_connect
-from local_backend.install import detect_device, executable, installed_device
-from local_backend.supervisor import LocalModel, Supervisor
+from gateway.workers.bus import Bus
+from gateway.workers.engines import FarEngines
+from gateway.workers.together import Together, metrics_of_all
+from gateway.workers.worker import Worker
+from local_backend.supervisor import Supervisor
 from routing.credentials import KeySet
 from routing.deployments import Deployment
 from routing.deployments import Pool as Names
@@ -78,13 +84,23 @@ class App:
     services: Services
     door: FrontDoor
     store: Store
-    supervisor: Supervisor
+    engines: Supervisor | FarEngines
+    refresh: Refresh
+    bus: Bus
+    worker: Worker
     admin: "_Admin"
     _tending: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Recovers what an earlier boot left, and starts the background work."""
+        state, workers = self.settings.state.directory, self.worker.count
+        books_for = partial(_books_left, self.settings)
+        if self.worker.index == 0:
+            recover_first(state, books_for)
         self.services.books.open()
+        if self.worker.index == 0:
+            threading.Thread(target=recover_left, args=(state, workers, books_for), daemon=True).start()
+        self.refresh.open()
         self.services.sweep.start()
         # What was built stays: not to be walked again at each collection of what requests leave behind.
         gc.collect()
@@ -100,29 +116,17 @@ class App:
 
     async def close(self) -> None:
         """Settles and stops everything; the journal is closed last."""
-        await self.supervisor.close()
+        await self.engines.close()
         for provider in self.services.roads.providers.values():
             if provider.connections is not None:
                 provider.connections.close()
         self.services.sweep.stop()
         if self._tending is not None:
             self._tending.cancel()
+        await asyncio.get_running_loop().run_in_executor(None, self.refresh.close)
         await asyncio.get_running_loop().run_in_executor(None, self.services.books.close)
+        await self.bus.close()
         self.store.close()
-
-
-def admin_key(settings: Settings) -> tuple[str, Path | None]:
-    """The configured admin key, or the one generated into the state directory, with its file."""
-    if settings.auth.admin_key is not None:
-        return settings.auth.admin_key.get_secret_value(), None
-    file = settings.state.admin_key_file
-    with contextlib.suppress(FileNotFoundError):
-        return file.read_text().strip(), file
-    key = f"tpa-{secrets.token_urlsafe(32)}"
-    handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as out:
-        out.write(f"{key}\n")
-    return key, file
 
 
 def new_key(name: str) -> tuple[str, Key]:
@@ -134,23 +138,44 @@ def new_key(name: str) -> tuple[str, Key]:
     return secret, key
 
 
-def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> App:
+def lone() -> Worker:
+    """The worker of a gateway that has one."""
+    return Worker(secrets.token_hex(8))
+
+
+def build(
+    settings: Settings,
+    environ: Mapping[str, str],
+    admin_secret: str,
+    worker: Worker | None = None,
+    bus: Bus | None = None,
+) -> App:
     """Builds everything, inside a running event loop. Raises what a room raises about its part of the settings."""
     loop = asyncio.get_running_loop()
+    worker = worker or lone()
+    bus = bus or Bus(None, worker.boot_id)
     directory = settings.state.directory
     sweep = Sweep(loop)
     store = Store(settings.state.database_url)
     keyring = KeyRing(store.all_keys())
     books = Books(
         settings.state.database_url,
-        directory / "journal",
+        journal_of(directory, worker.index),
         clock=now_us,
         sink=line_sink(),
-        boot_id=secrets.token_hex(8),
+        writer=worker.index,
+        boot_id=worker.boot_id,
+        workers=worker.count,
         loop=_Loop(loop),
     )
     connections_for = partial(_connections, loop=loop, environ=environ)
-    supervisor = _supervisor(settings, environ)
+    engines = (
+        supervisor_of(settings, environ, clock=now_us, draw=random.random)  # noqa: TID251  # the one source of chance
+        if worker.alone
+        else FarEngines(bus)
+    )
+    refresh = Refresh(bus, store.control_versions)
+    refresh.on("tenancy", lambda: keyring.replace(store.all_keys()))
     roads = _roads(settings, connections_for)
     health, metrics, gate = Health(), Metrics(), Gate()
     metrics.build(VERSION, compiled=compiled())
@@ -168,7 +193,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         keyring=keyring,
         books=books,
         roads=roads,
-        local=LocalRoads(supervisor, connections_for, Timeouts().connect_s),
+        local=LocalRoads(engines, connections_for, Timeouts().connect_s),
         health=health,
         exact=ExactCache(policy.entries_max, policy.bytes_max),
         exact_policy=policy,
@@ -182,15 +207,16 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
     _gauges(services)
     digest = hashlib.sha256(admin_secret.encode()).digest()
     missing = partial(_missing, services, directory)
+    together = Together(bus, books, metrics, partial(_deployments, services))
     rooms = AdminRooms(
         store=store,
-        keyring=keyring,
+        keyring=ToldRing(keyring, refresh, bus),
         admin_key_digest=digest,
-        deployments=partial(_deployments, services),
-        local=supervisor if settings.local.models else None,
+        deployments=together.deployments,
+        local=engines if settings.local.models else None,
         ready=missing,
-        pending=books.pending,
-        flush=books.flush,
+        pending=together.pending,
+        flush=together.flush,
         clock=now_us,
         version=VERSION,
     )
@@ -209,8 +235,14 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         admin=admin,
         metrics_token_digest=hashlib.sha256(token.get_secret_value().encode()).digest() if token else None,
         token_digest=lambda text: hashlib.sha256(text).digest(),
+        metrics_of_all=None if worker.alone else metrics_of_all(bus, METRICS_TYPE),
     )
-    return App(settings, services, door, store, supervisor, admin)
+    return App(settings, services, door, store, engines, refresh, bus, worker, admin)
+
+
+def _books_left(settings: Settings, journal: Path, writer: int) -> Books:
+    """On a journal that no worker has any more, to post what is in it."""
+    return Books(settings.state.database_url, journal, clock=now_us, writer=writer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,25 +297,6 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=environ.get("SSL_CERT_FILE"), capath=environ.get("SSL_CERT_DIR"))
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _supervisor(settings: Settings, environ: Mapping[str, str]) -> Supervisor:
-    directory = settings.state.directory
-    found = shutil.which("vllm")
-    installed = None if settings.local.command else executable(directory)
-    command = settings.local.command or installed or ((found, "serve") if found else ("vllm", "serve"))
-    models = [
-        LocalModel(name, row.model, row.replicas, row.args, row.start) for name, row in settings.local.models.items()
-    ]
-    return Supervisor(
-        models,
-        tuple(command),
-        directory,
-        device=(installed_device(directory) if installed else None) or detect_device(),
-        environ=environ,
-        clock=now_us,
-        draw=random.random,  # noqa: TID251  # the one source of chance
-    )
 
 
 def _roads(settings: Settings, connections_for: "partial[Pool]") -> Roads:
@@ -363,7 +376,7 @@ def _price(row: PriceRow | None, deployment_id: str) -> "Price | None":
 def _gauges(s: Services) -> None:
     gauge = s.metrics.gauge
     gauge("turnpike_requests_in_flight", "Requests under way.", lambda: s.gate.in_flight)
-    gauge("turnpike_event_loop_lag_seconds", "How late the last sweep came.", lambda: s.sweep.lag_s)
+    gauge("turnpike_event_loop_lag_seconds", "How late the last sweep came.", lambda: s.sweep.lag_s, worst=True)
     gauge("turnpike_resident_memory_bytes", "Resident memory of this process.", resident_bytes)
     gauge("turnpike_exact_cache_entries", "Answers kept.", lambda: s.exact.stats().entries)
     gauge("turnpike_exact_cache_hits_total", "Requests answered from the exact cache.", lambda: s.exact.stats().hits)

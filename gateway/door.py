@@ -24,6 +24,7 @@ METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1", ""})
 CHAT: Final = "/v1/chat/completions"
 ADMIN: Final = "/admin"
+METRICS: Final = "/metrics"
 
 
 class Readiness(Protocol):
@@ -44,6 +45,7 @@ class FrontDoor:
         admin: Application,
         metrics_token_digest: bytes | None,
         token_digest: Callable[[bytes], bytes],
+        metrics_of_all: Application | None = None,
     ) -> None:
         self.limits = limits
         self.connections: set[ServerConnection] = set()
@@ -53,10 +55,11 @@ class FrontDoor:
         self._admin = admin
         self._metrics_token_digest = metrics_token_digest
         self._token_digest = token_digest
+        self._metrics_of_all = metrics_of_all
         self._reads: Mapping[str, Callable[[ServerConnection, RequestHead, str], None]] = {
             "/healthz": self._healthz, "/health/liveliness": self._healthz, "/health/liveness": self._healthz,
             "/readyz": self._readyz, "/health/readiness": self._readyz,
-            "/metrics": self._metrics,
+            METRICS: self._metrics,
             "/v1/models": self._models, "/v1/key": self._key,
         }  # fmt: skip
 
@@ -68,7 +71,9 @@ class FrontDoor:
             ride.start(chat_completions(self._s, ride))
             return None if ride.over else ride
         if path == ADMIN or path.startswith("/admin/"):
-            return self._asgi(connection, head, body)
+            return self._asgi(self._admin, connection, head, body)
+        if path == METRICS and self._metrics_of_all is not None and head.method in ("GET", "HEAD"):
+            return self._all_metrics(self._metrics_of_all, connection, head)
         request_id = self._s.mint_id()
         try:
             self._read(connection, head, path, request_id)
@@ -83,10 +88,18 @@ class FrontDoor:
         rendered = Rendered(status, code, (), rendered.body.replace(b'"server_error"', b'"invalid_request_error"', 1))
         return error_head(rendered, request_id), rendered.body
 
-    def _asgi(self, connection: ServerConnection, head: RequestHead, body: bytes) -> Work:
+    def _all_metrics(self, application: Application, connection: ServerConnection, head: RequestHead) -> Work | None:
+        try:
+            self._demand_scraper(connection, head)
+        except Refusal as error:
+            self._refuse(connection, error, self._s.mint_id())
+            return None
+        return self._asgi(application, connection, head, b"")
+
+    def _asgi(self, application: Application, connection: ServerConnection, head: RequestHead, body: bytes) -> Work:
         request_id = self._s.mint_id()
         return AsgiCall(
-            self._admin, connection, head, body,
+            application, connection, head, body,
             request_id=request_id, status_line=status_line,
             on_failure=lambda error: self._s.metrics.surprise(request_id, error),
         )  # fmt: skip
@@ -125,6 +138,10 @@ class FrontDoor:
         self._reply(connection, 503 if missing else 200, JSON, body, request_id)
 
     def _metrics(self, connection: ServerConnection, head: RequestHead, request_id: str) -> None:
+        self._demand_scraper(connection, head)
+        self._reply(connection, 200, METRICS_TYPE, self._s.metrics.render(), request_id)
+
+    def _demand_scraper(self, connection: ServerConnection, head: RequestHead) -> None:
         if self._metrics_token_digest is None:
             if connection.peer not in LOOPBACK:
                 raise NotFound("metrics answer loopback alone: set metrics.token to read them from elsewhere")
@@ -132,7 +149,6 @@ class FrontDoor:
             scheme, _, token = (head.get(b"authorization") or b"").partition(b" ")
             if scheme.lower() != b"bearer" or self._token_digest(token.strip()) != self._metrics_token_digest:
                 raise InvalidKey("send the metrics token: `Authorization: Bearer …`")
-        self._reply(connection, 200, METRICS_TYPE, self._s.metrics.render(), request_id)
 
     def _models(self, connection: ServerConnection, head: RequestHead, request_id: str) -> None:
         key = authenticate(self._s, facts_of(head), self._s.clock())

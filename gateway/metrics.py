@@ -82,12 +82,15 @@ class Metrics:
                 (key, (each.count, each.input, each.cached, each.output, each.reasoning))
                 for key, each in self._attempts.items()
             ],
-            "gauges": [(name, text, float(read()), worst) for name, text, read, worst in self._gauges],
+            "gauges": [
+                *((name, text, float(read()), worst) for name, text, read, worst in self._gauges),
+                *((name, *gathered) for name, gathered in self._gathered.items()),
+            ],
         }
 
     def absorb(self, other: Mapping[str, Any], *, live: bool = True) -> None:
         """Adds what a worker has counted; of one that is no longer `live`, what only grows."""
-        self._build = other["build"]
+        self._build = other["build"] or self._build
         self.surprises += other["surprises"]
         for key, figures in other["requests"]:
             self._absorb_requests(tuple(key), figures)

@@ -11,12 +11,15 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
+from billing.keys import Key, KeyRing
 from gateway.workers.bus import Bus
 
 CHANGED: Final = "changed"
 CONFIRM_S_MAX: Final = 1.0
 LOOK_S: Final = 0.5
 LOOP_LATE_S_MAX: Final = 10.0
+
+DROPPED: Final = "dropped"
 
 Reload = Callable[[], None]
 
@@ -114,3 +117,23 @@ class Refresh:
         rooms = [room for room, version in now.items() if seen.get(room) != version]
         if rooms:
             self._reload(rooms)
+
+
+class ToldRing:
+    """The key ring as the control plane changes it, from threads: here, and in every worker before it returns."""
+
+    def __init__(self, keyring: KeyRing, refresh: Refresh, bus: Bus) -> None:
+        self._keyring, self._refresh, self._bus = keyring, refresh, bus
+        bus.handle(DROPPED, keyring.drop)
+
+    def find(self, token_digest: bytes, now_at_us: int) -> Key | None:
+        return self._keyring.find(token_digest, now_at_us)
+
+    def put(self, key: Key) -> None:
+        self._keyring.put(key)
+        self._refresh.changed(("tenancy",))
+
+    def drop(self, key_id: str) -> None:
+        # Before the row says so: a worker that reads the row meanwhile honours the key until the change is told too.
+        self._keyring.drop(key_id)
+        self._bus.telling(DROPPED, key_id, CONFIRM_S_MAX).result(CONFIRM_S_MAX + LOOP_LATE_S_MAX)

@@ -19,7 +19,7 @@ from billing.queries.budgets import (
     spent,
     stand_before,
 )
-from billing.queries.control import control_version, lock_migrations, schema_revision
+from billing.queries.control import control_version, control_versions, lock_migrations, schema_revision
 from billing.queries.ledger import (
     ENTRY_COLUMNS,
     HASH_START,
@@ -80,6 +80,7 @@ __all__ = [
     "change_leases",
     "change_pending",
     "control_version",
+    "control_versions",
     "digest_taken",
     "drop_empty_leases",
     "get_key",

@@ -25,3 +25,8 @@ def control_version(tx: Connection, room: str) -> int:
     """Bumped by every change of a room, in the change's own transaction."""
     c = t.control.c
     return int(tx.execute(select(c.version).where(c.name == room)).scalar_one())
+
+
+def control_versions(tx: Connection) -> dict[str, int]:
+    c = t.control.c
+    return {name: int(version) for name, version in tx.execute(select(c.name, c.version))}

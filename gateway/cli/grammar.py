@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 WRONG_USAGE: Final = 2
+WORKERS_MAX: Final = 64
 PORT_MAX: Final = 65_535
 OVERLAP_SECONDS_MAX: Final = 30 * 24 * 3600
 LOG_LINES_MAX: Final = 10_000
@@ -76,7 +77,9 @@ def _serve(commands: argparse._SubParsersAction[Parser]) -> None:
     serve = _leaf(commands, "serve", "serve:serve", "serve on http://127.0.0.1:8787, or as configured")
     serve.add_argument("--host", metavar="H", help="address to listen on")
     serve.add_argument("--port", metavar="P", type=_count(0, PORT_MAX), help="port to listen on; 0 takes a free one")
-    serve.add_argument("--workers", metavar="N", type=_count(1, 1024), help="worker processes")
+    serve.add_argument(
+        "--workers", metavar="N", type=_count(1, WORKERS_MAX), help="processes that serve, of this machine"
+    )
     serve.add_argument("--migrate", action="store_true", help="bring the database to this release's schema first")
 
 

@@ -67,7 +67,6 @@ class Choices:
 
 
 VALUES: Final[Mapping[Pattern, Choices]] = {
-    ("server", "workers"): Choices((1,), tuple(range(2, 1025))),
     ("providers", "*", "dialect"): Choices(
         ("openai",), ("anthropic", "gemini", "azure", "bedrock", "vertex", "litellm")
     ),

@@ -43,8 +43,8 @@ class ServerSection(Section):
     """Address to listen on."""
     port: Annotated[Count, Field(ge=0, le=65535)] = 8787
     """Port to listen on; 0 takes a free one."""
-    workers: Annotated[Count, Field(ge=1, le=1)] = 1
-    """Worker processes. More than one is not supported yet."""
+    workers: Annotated[Count, Field(ge=1, le=64)] = 1
+    """Processes that serve, of this machine, on one port and one database."""
     request_body_bytes_max: Bytes = 52_428_800
     """A request body above this is refused with 413."""
     response_body_bytes_max: Bytes = 268_435_456

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from functools import partial
 from inspect import isawaitable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -65,8 +65,8 @@ class _Line(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's is one by its methods alone.
+        self._transport = cast("asyncio.Transport", transport)
         self._bus.lines.add(self)
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -56,9 +56,14 @@ def test_what_was_typed_beats_the_environment_which_beats_the_file(
     assert started.environ["TURNPIKE_SERVER__PORT"] == "4"
 
 
-def test_more_than_one_worker_is_not_there_yet(home: Home, started: Gateway) -> None:
-    assert home.run("serve", "--workers", "1").status == 0
-    assert "server.workers is not supported yet, except as 1" in home.run("serve", "--workers", "2").err
+def test_the_number_of_workers_is_typed_or_configured_and_bounded(home: Home, started: Gateway) -> None:
+    assert home.run("serve", "--workers", "3").status == 0
+    assert started.settings.server.workers == 3
+    home.configure("server: {workers: 2}")
+    assert home.run("serve").status == 0
+    assert started.settings.server.workers == 2
+    with pytest.raises(SystemExit):
+        home.run("serve", "--workers", "65")
 
 
 def test_a_gateway_that_cannot_serve_is_one_line(home: Home, started: Gateway) -> None:

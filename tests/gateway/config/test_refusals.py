@@ -67,7 +67,7 @@ def test_an_unknown_key_in_a_section_of_later_is_unknown(section: tuple[str, ...
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("server: {workers: 4}", "t.yaml:1: server.workers is not supported yet, except as 1"),
+        ("server: {workers: 65}", "t.yaml:1: server.workers must be at most 64"),
         ("server: {workers: 0}", "t.yaml:1: server.workers must be at least 1"),
         ("providers: {lab: {dialect: anthropic}}", "providers.lab.dialect is not supported yet, except as openai"),
         ("providers: {lab: {dialect: klingon}}", "providers.lab.dialect must be 'openai'"),

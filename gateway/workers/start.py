@@ -1,0 +1,13 @@
+"""The program that a parent starts for each worker. Its standard input brings where modules are found, then the rest.
+
+The parent may itself have been started in any way, so its own places are the ones to look in.
+"""
+
+import json
+import sys
+
+if __name__ == "__main__":
+    sys.path[:] = json.loads(sys.stdin.buffer.readline())
+    from gateway.workers.child import main
+
+    sys.exit(main())

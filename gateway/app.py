@@ -44,7 +44,8 @@ from gateway.wire.tunnel import proxy_for, tunnelled_connect
 from gateway.wire.upstream import Origin, Pool, plain_connect
 from gateway.workers.bus import Bus
 from gateway.workers.engines import FarEngines
-from gateway.workers.together import Together, metrics_of_all
+from gateway.workers.recalls import Recalls
+from gateway.workers.together import EndedSessions, Together, metrics_of_all
 from gateway.workers.worker import Worker
 from local_backend.supervisor import Supervisor
 from routing.credentials import KeySet
@@ -176,6 +177,8 @@ def build(
     )
     refresh = Refresh(bus, store.control_versions)
     refresh.on("tenancy", lambda: keyring.replace(store.all_keys()))
+    refresh.on("budgets", books.reload_from)
+    Recalls(bus, books.wallets)
     roads = _roads(settings, connections_for)
     health, metrics, gate = Health(), Metrics(), Gate()
     metrics.build(VERSION, compiled=compiled())
@@ -219,6 +222,7 @@ def build(
         flush=together.flush,
         clock=now_us,
         version=VERSION,
+        ended_sessions=EndedSessions(bus),
     )
     token = settings.metrics.token
     admin = _Admin(rooms)

@@ -27,12 +27,17 @@ def serve(settings: Settings, *, environ: Mapping[str, str]) -> int:
         raise CannotServe(f"state.directory {directory} cannot be made: {error.strerror}; name another") from error
     key = admin_key(settings)
     try:
-        migrate(settings.state.database_url)
+        lacking = migrate(settings.state.database_url, dry_run=not settings.state.migrates_itself)
     except MigrationFailed as error:
         raise CannotServe(str(error)) from error
     except SQLAlchemyError as error:
-        reason = f"the database in {directory} cannot be opened: {getattr(error, 'orig', None) or error}"
+        where = f"in {directory}" if settings.state.migrates_itself else "that state.database names"
+        reason = f"the database {where} cannot be opened: {getattr(error, 'orig', None) or error}"
         raise CannotServe(f"{reason}; repair it or bring a backup back, or set state.database") from error
+    if lacking and not settings.state.migrates_itself:
+        raise CannotServe(
+            f"the database lacks revisions {', '.join(lacking)}: run `turnpike migrate`, or add --migrate"
+        )
     if settings.server.workers == ALONE:
         return uvloop.run(_alone(settings, environ, key))
     from gateway.workers.parent import supervise  # noqa: PLC0415  # as the worker below: each kind of process its own

@@ -4,8 +4,8 @@ Imports no web framework, so that the composition root may fill one before anybo
 """
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -99,4 +99,5 @@ class AdminRooms:
     flush: Callable[[], None]  # called from a thread: returns when what was settled is in the database
     clock: Callable[[], int]  # microseconds since the Unix epoch
     entropy: Callable[[int], bytes] = os.urandom
+    ended_sessions: MutableMapping[str, int] = field(default_factory=dict)  # signed out: nonce, and when it would end
     version: str = ""

@@ -72,8 +72,8 @@ class ServerSection(Section):
 class StateSection(Section):
     directory: Annotated[Path, BeforeValidator(values.not_empty)] = Path("~/.local/share/turnpike")
     """Where the journal, the database and generated keys live."""
-    database: Annotated[str, BeforeValidator(values.sqlite_only)] = Field(default="sqlite", repr=False)
-    """`sqlite` (a file in the state directory) or `sqlite:///PATH`."""
+    database: Annotated[str, BeforeValidator(values.database)] = Field(default="sqlite", repr=False)
+    """`sqlite` (a file in the state directory), `sqlite:///PATH`, or `postgresql://USER:PASSWORD@HOST/NAME`."""
 
     @property
     def database_url(self) -> str:
@@ -81,6 +81,11 @@ class StateSection(Section):
         if self.database != "sqlite":
             return self.database
         return f"sqlite:///{self.directory / 'turnpike.db'}"
+
+    @property
+    def migrates_itself(self) -> bool:
+        """A file of the gateway's own; a server's schema is changed when somebody says so."""
+        return self.database.startswith("sqlite")
 
     @property
     def admin_key_file(self) -> Path:

@@ -78,15 +78,17 @@ def base_url(value: object) -> object:
     return value.rstrip("/")
 
 
-def sqlite_only(value: object) -> object:
-    """`sqlite` or the address of a SQLite file."""
+def database(value: object) -> object:
+    """`sqlite`, the address of a SQLite file, or that of a PostgreSQL database as people have it."""
     if not isinstance(value, str) or value == "sqlite":
         return value
     scheme, separator, rest = value.partition("://")
-    if scheme != "sqlite" and re.fullmatch(r"[a-z0-9+]+", scheme) and separator:
-        raise ValueError("is not supported yet, except as sqlite or sqlite:///PATH")
+    if separator and scheme.partition("+")[0] in {"postgres", "postgresql"}:
+        return value
+    if separator and scheme != "sqlite":
+        raise ValueError("is not supported, except as sqlite, sqlite:///PATH or postgresql://USER:PASSWORD@HOST/NAME")
     if not separator or not rest.startswith("/") or not rest.strip("/") or rest.startswith("/:memory:"):
-        raise ValueError("must be sqlite, or sqlite:///PATH with the path of a file")
+        raise ValueError("must be sqlite, sqlite:///PATH with the path of a file, or postgresql://…")
     return value
 
 

@@ -98,6 +98,8 @@ class Parent:
             await self._open_engines()
             self._bus.begin()
             tending = [loop.create_task(self._tend(each)) for each in self._places]
+            for task in tending:
+                task.add_done_callback(self._fell)
             try:
                 await self._serve()
             finally:
@@ -171,15 +173,21 @@ class Parent:
 
     async def _live(self, one: _Place) -> int:
         """One worker's life; its exit status."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-P", str(PROGRAM), str(one.index), stdin=asyncio.subprocess.PIPE
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", str(PROGRAM), str(one.index), stdin=asyncio.subprocess.PIPE
+            )
+        except OSError:
+            log.exception("worker %d cannot be started: this machine gives no process or no memory", one.index)
+            return 1
         one.process = process
         one.boot_id = f"{one.index}-{os.urandom(8).hex()}"
         worker = Worker(one.boot_id, one.index, len(self._places), self._directory, self._port)
         handover = Handover(self._settings, dict(self._environ), self._key.secret, worker, os.getpid())
         assert process.stdin is not None
-        process.stdin.write(json.dumps(sys.path).encode() + b"\n" + packed(handover))
+        # uvloop's complaint where the process has died meanwhile, which `wait` will tell.
+        with contextlib.suppress(RuntimeError):
+            process.stdin.write(json.dumps(sys.path).encode() + b"\n" + packed(handover))
         if self._told is not None:
             process.send_signal(self._told)
         status = await process.wait()
@@ -200,6 +208,11 @@ class Parent:
         self._told = self._told or number
         self._stopping.set()
         self._hand_on(number)
+
+    def _fell(self, tending: "asyncio.Task[bool]") -> None:
+        """A worker that nobody tends: rather none than fewer than were asked for, unseen."""
+        if not tending.cancelled() and tending.exception() is not None:
+            self._stop(signal.SIGTERM)
 
     def _hand_on(self, number: signal.Signals) -> None:
         for each in self._places:

@@ -1,6 +1,7 @@
 """One worker's view of all of them, for the control plane: it may be any worker that a person's request reached."""
 
 import asyncio
+from collections import UserDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PENDING: Final = "pending"
 FLUSH: Final = "flush"
 DEPLOYMENTS: Final = "deployments"
+ENDED: Final = "session.ended"
 # One that is stopped is not waited for; what it holds shows when it goes on.
 ANSWER_S_MAX: Final = 1.0
 FLUSH_S_MAX: Final = 2
@@ -80,6 +82,24 @@ class Together:
 
     async def _flush_here(self, _: Any) -> None:
         await asyncio.to_thread(self._books.flush, FLUSH_S_MAX)
+
+
+class EndedSessions(UserDict[str, int]):
+    """Sessions of the pages that were signed out, in whichever worker."""
+
+    def __init__(self, bus: Bus) -> None:
+        super().__init__()
+        self._bus = bus
+        self._telling: set[asyncio.Task[Any]] = set()
+        bus.handle(ENDED, lambda told: self.data.update([told]))
+
+    def __setitem__(self, nonce: str, expires_at_us: int) -> None:
+        """On the event loop's thread."""
+        self.data[nonce] = expires_at_us
+        if not self._bus.alone:
+            task = asyncio.get_running_loop().create_task(self._bus.tell_all(ENDED, (nonce, expires_at_us)))
+            self._telling.add(task)
+            task.add_done_callback(self._telling.discard)
 
 
 def metrics_of_all(bus: Bus, content_type: bytes) -> Application:

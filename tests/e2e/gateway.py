@@ -101,6 +101,7 @@ class Gateway:
         environ: Mapping[str, str] | None = None,
         *,
         admin_key: str | None = ADMIN_KEY,
+        workers: int = 1,
     ) -> None:
         self.directory = directory
         self.state = directory / "state"
@@ -108,6 +109,7 @@ class Gateway:
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.config_file = directory / "turnpike.yaml"
         self.log_file = directory / "gateway.log"
+        self.workers = workers
         self._given_admin_key = admin_key
         self._environ = environment({**({"TURNPIKE_ADMIN_KEY": admin_key} if admin_key else {}), **(environ or {})})
         self._process: subprocess.Popen[bytes] | None = None
@@ -121,7 +123,7 @@ class Gateway:
         assert isinstance(server, Mapping)
         assert isinstance(state, Mapping)
         return {
-            "server": {"host": "127.0.0.1", "port": self.port, "drain_delay_s": 0, **server},
+            "server": {"host": "127.0.0.1", "port": self.port, "drain_delay_s": 0, "workers": self.workers, **server},
             "state": {"directory": str(self.state), **state},
             **config,
         }
@@ -157,6 +159,8 @@ class Gateway:
         return self._client
 
     def start(self) -> None:
+        # It is written once every worker listens; one that was killed has left it behind.
+        (self.state / "gateway.address").unlink(missing_ok=True)
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [*TURNPIKE, "serve", "--config", str(self.config_file)],
@@ -167,7 +171,9 @@ class Gateway:
                 stderr=log,
                 start_new_session=True,
             )
-        self._client = httpx.Client(base_url=self.base_url, timeout=30, trust_env=False)
+        # The kernel gives a connection to a worker for good: with several, each request makes one of its own.
+        limits = httpx.Limits(max_keepalive_connections=None if self.workers == 1 else 0)
+        self._client = httpx.Client(base_url=self.base_url, timeout=30, trust_env=False, limits=limits)
         eventually(self._ready, "GET /readyz answers 200", within_s=READY_S_MAX)
 
     def _ready(self) -> bool:
@@ -176,10 +182,22 @@ class Gateway:
         if status is not None:
             self._close()
             raise AssertionError(f"`turnpike serve` exited with {status}:\n{self.logs()[-3000:]}")
+        if not (self.state / "gateway.address").exists():
+            return False
         try:
             return self.client.get("/readyz").status_code == 200
         except httpx.TransportError:
             return False
+
+    def worker_pids(self) -> dict[int, int]:
+        """The workers that run, by their index; a gateway of one worker has none beside itself."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        found = {}
+        for pid in map(int, children):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if any(word.endswith(b"start.py") for word in words):
+                found[int(words[-2])] = pid
+        return found
 
     def terminate(self) -> None:
         """SIGTERM, and no waiting."""

@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 class Started:
     """`turnpike serve --port 0` in a directory of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, workers: int = 1) -> None:
         self.state = directory / "state"
-        words = [*TURNPIKE, "serve", "--port", "0"]
+        words = [*TURNPIKE, "serve", "--port", "0", "--workers", str(workers)]
         more = {"TURNPIKE_STATE__DIRECTORY": str(self.state), "TURNPIKE_SERVER__DRAIN_DELAY_S": "30"}
         self.process = subprocess.Popen(
             words, cwd=ROOT, env=environment(more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -46,9 +46,9 @@ class Started:
         return host, int(port)
 
 
-@pytest.fixture
-def started(tmp_path: Path) -> Iterator[Started]:
-    made = Started(tmp_path)
+@pytest.fixture(params=[1, 2])
+def started(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Started]:
+    made = Started(tmp_path, request.param)
     yield made
     if made.process.poll() is None:
         made.process.kill()

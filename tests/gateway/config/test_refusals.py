@@ -77,7 +77,7 @@ def test_an_unknown_key_in_a_section_of_later_is_unknown(section: tuple[str, ...
         ("metrics: {labels: [team]}", "metrics.labels is not supported yet, except as [team, model, provider]"),
         (
             "state: {database: 'postgresql+asyncpg://u:pw@h/db'}",
-            "state.database is not supported yet, except as sqlite",
+            "state.database is not supported, except as sqlite",
         ),
         ("state: {database: oracle}", "state.database must be sqlite, or sqlite:///PATH"),
         ("state: {database: 'sqlite://'}", "state.database must be sqlite, or sqlite:///PATH"),

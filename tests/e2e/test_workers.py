@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
@@ -18,9 +19,11 @@ import httpx
 import psycopg
 import pytest
 
+from tests.billing.budget_rows import give_budget
 from tests.e2e.fixtures import deployment, hosted
-from tests.e2e.gateway import Gateway, chat, eventually
+from tests.e2e.gateway import Gateway, chat, error_of, eventually
 from tests.e2e.raw_client import RawClient, request_bytes
+from tests.fakes.bill import Tokens
 from tests.fakes.script import FOREVER_S, Close, Pause, Says, broken_stream, reply
 
 if TYPE_CHECKING:
@@ -388,3 +391,28 @@ def test_a_worker_that_keeps_dying_is_started_ever_more_slowly(directory: Path) 
         eventually(lambda: len(gateway.worker_pids()) == 2, "both run again")
         with socket.create_connection(("127.0.0.1", gateway.port)):
             pass
+
+
+def test_a_budget_that_is_changed_in_the_database_binds_all_workers_within_a_second_and_is_spent_to_the_last_cent(
+    directory: Path, one: Provider, two: Provider, database: str
+) -> None:
+    price = {"input": 0, "output": 100}
+    config = configured(one, two, models={MODEL: [{"provider": "one", "model": MODEL, "price": price}]})
+    one.always(MODEL, reply(Says(tokens=Tokens(input=10, output=100))))
+    with running(directory, config, database, workers=4) as gateway:
+        key = gateway.create_key(team_id=gateway.create_team("spenders"))
+        for _ in range(8):
+            assert gateway.ask(key, chat(MODEL, max_tokens=100)).status_code == 200
+        url = f"sqlite:///{gateway.state}/turnpike.db" if database == "sqlite" else database
+        give_budget(url, scope_id=key.team_id, limit_nano_usd=500_000_000)
+        time.sleep(1.0)  # what is promised of a change that no gateway was told of
+        with ThreadPoolExecutor(32) as threads:
+            asked = [threads.submit(gateway.ask, key, chat(MODEL, max_tokens=100)) for _ in range(150)]
+            answers = [each.result() for each in asked]
+        refused = [each for each in answers if each.status_code != 200]
+        # Of the fifty that fit, eight were had before there was a budget, in its window all the same.
+        assert len(answers) - len(refused) == 50 - 8, [each.text for each in refused[:3]]
+        assert {each.status_code for each in refused} == {429}
+        assert {each.json()["error"]["code"] for each in refused} <= {"insufficient_quota", "budget_busy"}
+        last = gateway.ask(key, chat(MODEL, max_tokens=100))
+        assert error_of(last, 429, "insufficient_quota")

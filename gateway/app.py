@@ -179,7 +179,7 @@ def build(
     refresh.on("tenancy", lambda: keyring.replace(store.all_keys()))
     refresh.on("budgets", books.reload_from)
     Recalls(bus, books.wallets)
-    roads = _roads(settings, connections_for)
+    roads = _roads(settings, connections_for, worker)
     health, metrics, gate = Health(), Metrics(), Gate()
     metrics.build(VERSION, compiled=compiled())
     exact = settings.cache.exact
@@ -303,8 +303,8 @@ def _tls(environ: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _roads(settings: Settings, connections_for: "partial[Pool]") -> Roads:
-    providers = {name: _provider(name, row, connections_for) for name, row in _usable(settings).items()}
+def _roads(settings: Settings, connections_for: "partial[Pool]", worker: Worker) -> Roads:
+    providers = {name: _provider(name, row, connections_for, worker) for name, row in _usable(settings).items()}
     if settings.local.models:
         providers[LOCAL] = _bare(LOCAL, ROWS[LOCAL])
     if not providers:
@@ -341,7 +341,7 @@ def _bare(name: str, row: ProviderDefaults) -> Provider:
     return Provider(name, None, (b"",), KeySet((1,)), Timeouts(), row, True, frozenset(), (), None)
 
 
-def _provider(name: str, row: ProviderRow, connections_for: "partial[Pool]") -> Provider:
+def _provider(name: str, row: ProviderRow, connections_for: "partial[Pool]", worker: Worker) -> Provider:
     defaults = ROWS.get(name) or ProviderDefaults(name=name, base_url="", key_env=None)
     origin = Origin.of(row.base_url or defaults.base_url)
     keys = [entry.key.get_secret_value() for entry in row.api_keys]
@@ -366,7 +366,7 @@ def _provider(name: str, row: ProviderRow, connections_for: "partial[Pool]") -> 
         not (defaults.unsupported or defaults.dropped or defaults.renamed) and defaults.stream_usage,
         forwardable(row.forward_headers),
         tuple(hidden),
-        row.concurrency_max,
+        None if row.concurrency_max is None else worker.share(row.concurrency_max),
     )
 
 

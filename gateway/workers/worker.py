@@ -17,3 +17,7 @@ class Worker:
     @property
     def alone(self) -> bool:
         return self.bus is None
+
+    def share(self, total: int) -> int:
+        """This worker's part of what all of them may have together; one at least, or it could serve nothing."""
+        return max(total // self.count + (self.index < total % self.count), 1)

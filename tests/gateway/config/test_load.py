@@ -320,3 +320,18 @@ metrics: {token: hunter2-token}
     s = settings(text)
     assert "hunter2" not in repr(s)
     assert "hunter2" not in str(s)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["postgres://u:pw@h/db?sslmode=require", "postgresql+asyncpg://u:pw@h/db", "postgresql://u@/db?host=%2Frun"],
+)
+def test_addresses_of_postgresql_are_taken_as_people_have_them(address: str) -> None:
+    state = read(f"state: {{database: '{address}'}}", "t.yaml", {}).state
+    assert state.database_url == address
+    assert not state.migrates_itself
+
+
+def test_a_file_is_migrated_by_the_gateway_itself() -> None:
+    assert read("", "t.yaml", {}).state.migrates_itself
+    assert read("state: {database: 'sqlite:////srv/books.db'}", "t.yaml", {}).state.migrates_itself

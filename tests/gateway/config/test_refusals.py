@@ -76,12 +76,12 @@ def test_an_unknown_key_in_a_section_of_later_is_unknown(section: tuple[str, ...
         ("billing: {cancelled_stream: stop}", "billing.cancelled_stream must be 'cancel' or 'drain'"),
         ("metrics: {labels: [team]}", "metrics.labels is not supported yet, except as [team, model, provider]"),
         (
-            "state: {database: 'postgresql+asyncpg://u:pw@h/db'}",
+            "state: {database: 'mysql://u:pw@h/db'}",
             "state.database is not supported, except as sqlite",
         ),
-        ("state: {database: oracle}", "state.database must be sqlite, or sqlite:///PATH"),
-        ("state: {database: 'sqlite://'}", "state.database must be sqlite, or sqlite:///PATH"),
-        ("state: {database: 'sqlite:///:memory:'}", "state.database must be sqlite, or sqlite:///PATH"),
+        ("state: {database: oracle}", "state.database must be sqlite, sqlite:///PATH"),
+        ("state: {database: 'sqlite://'}", "state.database must be sqlite, sqlite:///PATH"),
+        ("state: {database: 'sqlite:///:memory:'}", "state.database must be sqlite, sqlite:///PATH"),
         (
             "models: {auto: {route: complexity, candidates: [a], quality_floor: 0.9}}",
             "t.yaml:1: models.auto.route is not supported yet; write a list of deployments",

@@ -36,13 +36,13 @@ async def _run(handover: Handover) -> int:
     try:
         duty = await begin(handover.settings, handover.environ, handover.admin_secret, worker, bus)
     except CannotServe as reason:
-        await bus.ask(PARENT, CANNOT, (worker.index, str(reason)))
+        await bus.ask(PARENT, CANNOT, (worker.index, str(reason)), wait_s=None)
         return 1
 
     async def greeting(_: Any) -> Mapping[str, Any]:
         return await asyncio.to_thread(duty.greeting)
 
     bus.handle(GREETING, greeting)
-    await bus.ask(PARENT, UP, (worker.index, worker.boot_id))
+    await bus.ask(PARENT, UP, (worker.index, worker.boot_id), wait_s=None)
     await duty.until_told()
     return 0

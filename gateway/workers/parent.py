@@ -22,7 +22,7 @@ from typing import Any, Final
 from gateway.config.schema import Settings
 from gateway.greeting import GREETING, AdminKey, announced, greet
 from gateway.local_models import supervisor_of
-from gateway.workers.bus import PARENT, Bus
+from gateway.workers.bus import PARENT, Bus, SiblingGone
 from gateway.workers.engines import EngineRoom
 from gateway.workers.handover import CANNOT, UP, Handover, packed
 from gateway.workers.place import NoPlace, clear, place
@@ -133,8 +133,12 @@ class Parent:
         return ups.done() and not self._stopping.is_set()
 
     async def _greeting(self) -> Mapping[str, Any]:
-        answer: Mapping[str, Any] = await self._bus.ask(self._places[0].boot_id, GREETING, wait_s=CLOSE_S_MAX)
-        return answer
+        for each in self._places:
+            # One that has just died is not the one to ask.
+            with contextlib.suppress(SiblingGone, TimeoutError):
+                answer: Mapping[str, Any] = await self._bus.ask(each.boot_id, GREETING, wait_s=CLOSE_S_MAX)
+                return answer
+        return {"first_key": None, "model": ""}
 
     async def _open_engines(self) -> None:
         supervisor = supervisor_of(

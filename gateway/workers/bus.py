@@ -189,6 +189,11 @@ class Bus:
             line.abort()
         await asyncio.sleep(0)
 
+    def forget(self, name: str) -> None:
+        """A worker that is known to be dead: nobody needs to find out by calling it."""
+        if self._directory is not None:
+            self._path(name).unlink(missing_ok=True)
+
     def siblings(self) -> tuple[str, ...]:
         """The names of the other workers that listen; the parent is none of them."""
         if self._directory is None:

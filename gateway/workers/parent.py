@@ -196,6 +196,7 @@ class Parent:
             process.send_signal(self._told)
         status = await process.wait()
         one.process = None
+        self._bus.forget(one.boot_id)
         self._sums.gone(one.boot_id)
         return status
 

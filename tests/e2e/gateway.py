@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -194,9 +195,11 @@ class Gateway:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         found = {}
         for pid in map(int, children):
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if any(word.endswith(b"start.py") for word in words):
-                found[int(words[-2])] = pid
+            # One that dies at this moment is none.
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if any(word.endswith(b"start.py") for word in words):
+                    found[int(words[-2])] = pid
         return found
 
     def terminate(self) -> None:

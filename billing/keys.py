@@ -113,17 +113,11 @@ class KeyRing:
         for gone in self._digests.pop(key_id, ()):
             self._by_digest.pop(gone, None)
 
-    def replace(self, keys: Iterable[Key]) -> None:
-        """These are all keys there are: what differs is put in, what is missing goes."""
-        there = set()
-        for key in keys:
-            there.add(key.id)
-            known = self._digests.get(key.id)
-            if known is None or self._by_digest.get(known[0]) != key:
-                self.put(key)
-        for key_id in tuple(self._digests):
-            if key_id not in there:
-                self.drop(key_id)
+    def versions(self) -> dict[str, int]:
+        """Of every key in it, by its id."""
+        # A copy first: another thread may put keys in meanwhile.
+        held = {key_id: self._by_digest.get(digests[0]) for key_id, digests in tuple(self._digests.items())}
+        return {key_id: key.version for key_id, key in held.items() if key is not None}
 
     def __len__(self) -> int:
         return len(self._digests)

@@ -24,6 +24,8 @@ from billing.usage_span import QUARTER_US, SpanTooLong
 
 __all__ = ["MigrationFailed", "SpanTooLong", "Store", "UsageLine", "migrate"]
 
+KEYS_AT_ONCE: Final = 500
+
 _TEAM_CHANGES: Final = frozenset({"name", "organization_id"})
 _KEY_CHANGES: Final = frozenset(
     {
@@ -133,6 +135,19 @@ class Store:
         """By room, a number that every change in it raises."""
         with self._reading.begin() as tx:
             return queries.control_versions(tx)
+
+    def key_versions(self) -> dict[str, int]:
+        """Of every key that is not revoked, by its id: a ring that holds other versions is out of date."""
+        with self._reading.begin() as tx:
+            return queries.live_key_versions(tx)
+
+    def keys_of(self, key_ids: Sequence[str]) -> tuple[Key, ...]:
+        """Those of the keys that exist, however many are asked for."""
+        found: list[Key] = []
+        with self._reading.begin() as tx:
+            for at in range(0, len(key_ids), KEYS_AT_ONCE):
+                found += map(_key, queries.keys_of(tx, key_ids[at : at + KEYS_AT_ONCE]))
+        return tuple(found)
 
     def teams(self, limit: int, after: str | None = None) -> TeamPage:
         with self._reading.begin() as tx:

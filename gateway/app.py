@@ -35,7 +35,7 @@ from gateway.log import line_sink
 from gateway.metrics import Metrics, resident_bytes
 from gateway.providers.registry import ROWS
 from gateway.providers.row import ProviderDefaults
-from gateway.refresh import Refresh, ToldRing
+from gateway.refresh import Refresh, ToldRing, reload_keys
 from gateway.roads import DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
 from gateway.services import Gate, Services
 from gateway.wire.clock import Sweep
@@ -176,7 +176,7 @@ def build(
         else FarEngines(bus)
     )
     refresh = Refresh(bus, store.control_versions)
-    refresh.on("tenancy", lambda: keyring.replace(store.all_keys()))
+    refresh.on("tenancy", partial(reload_keys, store, keyring))
     refresh.on("budgets", books.reload_from)
     Recalls(bus, books.wallets)
     roads = _roads(settings, connections_for, worker)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from billing.keys import Key, KeyRing
+from billing.store import Store
 from gateway.workers.bus import Bus
 
 CHANGED: Final = "changed"
@@ -117,6 +118,17 @@ class Refresh:
         rooms = [room for room, version in now.items() if seen.get(room) != version]
         if rooms:
             self._reload(rooms)
+
+
+def reload_keys(store: Store, keyring: KeyRing) -> None:
+    """By their difference: reading every key anew would take longer the more there are, at each change of one."""
+    # In this order: a key that is taken out of the ring meanwhile, about to be revoked, is not put back.
+    held = keyring.versions()
+    there = store.key_versions()
+    for key in store.keys_of([key_id for key_id, version in there.items() if held.get(key_id) != version]):
+        keyring.put(key)
+    for key_id in held.keys() - there.keys():
+        keyring.drop(key_id)
 
 
 class ToldRing:

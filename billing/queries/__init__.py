@@ -44,6 +44,7 @@ from billing.queries.reports import (
     usage_of_quarters,
     used_span,
 )
+from billing.queries.ring import keys_of, live_key_versions
 from billing.queries.rows import Row
 from billing.queries.tenancy import (
     KEY_COLUMNS,
@@ -94,11 +95,13 @@ __all__ = [
     "insert_team",
     "intern_accounts",
     "intern_price",
+    "keys_of",
     "lease_serial",
     "leases_of",
     "list_keys",
     "list_requests",
     "list_teams",
+    "live_key_versions",
     "live_keys",
     "lock_migrations",
     "own_budgets",

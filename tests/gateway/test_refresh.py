@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from gateway.refresh import Refresh
+from billing.keys import Key, KeyRing, digest
+from billing.migrating import migrate
+from billing.store import KEYS_AT_ONCE, Store
+from gateway.refresh import Refresh, reload_keys
 from gateway.workers.bus import Bus
 
 if TYPE_CHECKING:
@@ -181,3 +184,35 @@ async def _until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.005)
+
+
+def test_the_ring_follows_the_database_by_what_differs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/books.db"
+    migrate(url)
+    store = Store(url)
+    made = [_key(number) for number in range(3)]
+    for key in made:
+        store.create_key(key)
+    ring = KeyRing([made[0], made[1], _key(7)])
+    store.update_key(made[1].id, {"name": "renamed"})
+    store.revoke_key(made[2].id, 5)
+    fresh = _key(9)
+    store.create_key(fresh)
+    kept = ring.find(made[0].digest, 1)
+    reload_keys(store, ring)
+    assert ring.find(made[0].digest, 1) is kept
+    renamed = ring.find(made[1].digest, 1)
+    assert renamed is not None
+    assert renamed.name == "renamed"
+    assert ring.find(fresh.digest, 1) == fresh
+    assert ring.versions().keys() == {made[0].id, made[1].id, fresh.id}
+    many = [_key(number) for number in range(1000, 1000 + 2 * KEYS_AT_ONCE + 1)]
+    for key in many:
+        store.create_key(key)
+    reload_keys(store, ring)
+    assert len(ring) == 3 + len(many)
+    store.close()
+
+
+def _key(number: int) -> Key:
+    return Key(f"key_{number}", "k", "tp-k", digest(b"%d" % number), None, None, (), 1)

@@ -32,8 +32,9 @@ from gateway.workers.sums import Sums
 from gateway.workers.worker import Worker
 
 LOCK: Final = "workers.lock"
-# A worker that lived so long is started again at once; one that dies young waits longer each time.
-STEADY_S: Final = 10.0
+# A worker that lived so long is started again at once, which costs less than that; one that dies younger waits longer
+# each time.
+STEADY_S: Final = 2.0
 BACKOFF_S_MIN: Final = 0.25
 BACKOFF_S_MAX: Final = 30.0
 # Beyond the drain: the books of a worker close, its models' streams end.

@@ -19,8 +19,6 @@ from local_backend.guardian import PR_SET_PDEATHSIG, prctl
 
 
 def main() -> int:
-    # Told from a keyboard before it listens, it just ends, as its parent expects.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     handover = received(sys.stdin.buffer)
     # A parent that dies, however it dies, takes its workers along: two gateways never share journals and port.
     prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -162,7 +162,7 @@ class Parent:
             status = await self._live(one)
             if self._told is not None:
                 # Told before it could listen to it: the signal's own way to end a process is as good.
-                return status == 0 or (not one.up.is_set() and status == -self._told)
+                return status == 0 or (not one.up.is_set() and -status in (signal.SIGTERM, signal.SIGINT))
             lived_s = asyncio.get_running_loop().time() - began_s
             if not one.up.is_set() and not self._all_up:
                 self._refuse(f"worker {one.index} {_ending(status)} while it started: the log says why")

@@ -4,9 +4,12 @@ The parent may itself have been started in any way, so its own places are the on
 """
 
 import json
+import signal
 import sys
 
 if __name__ == "__main__":
+    # Told before it listens to signals it just ends, as its parent expects, and without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     sys.path[:] = json.loads(sys.stdin.buffer.readline())
     from gateway.workers.child import main
 

@@ -366,17 +366,38 @@ def test_a_port_that_another_gateway_has_is_refused_though_both_would_share(dire
         assert line.startswith(f"turnpike: cannot listen on 127.0.0.1:{gateway.port}")
 
 
-def test_one_state_directory_has_one_gateway_with_however_many_workers(directory: Path, tmp_path: Path) -> None:
-    with Gateway(directory, workers=2) as gateway:
-        for workers in (1, 2):
-            second = Gateway(
-                tmp_path / f"second-{workers}", {"state": {"directory": str(gateway.state)}}, workers=workers
-            )
-            second.state = tmp_path
-            with pytest.raises(AssertionError, match="exited with 1"):
-                second.start()
-            assert "belongs to a gateway that is running" in second.logs()
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (2, 1), (2, 2)])
+def test_one_state_directory_has_one_gateway_with_however_many_workers(
+    directory: Path, tmp_path: Path, first: int, then: int
+) -> None:
+    with Gateway(directory, workers=first) as gateway:
+        second = Gateway(tmp_path / "second", {"state": {"directory": str(gateway.state)}}, workers=then)
+        second.state = tmp_path
+        with pytest.raises(AssertionError, match="exited with 1"):
+            second.start()
+        [line] = second.logs().splitlines()
+        assert line.startswith("turnpike: ")
+        assert "belongs to a gateway that is running" in line
         assert gateway.client.get("/readyz").status_code == 200
+
+
+def test_told_to_stop_while_it_starts_it_ends_as_it_should(directory: Path) -> None:
+    gateway = Gateway(directory, workers=WORKERS)
+    with pytest.raises(AssertionError, match="exited with 0"), _told_once_workers_start(gateway):
+        gateway.start()
+    assert not (gateway.state / "bus").exists()
+
+
+@contextmanager
+def _told_once_workers_start(gateway: Gateway) -> Iterator[None]:
+    def tell() -> None:
+        eventually(lambda: gateway._process is not None and gateway.worker_pids(), "a worker starts")
+        gateway.terminate()
+
+    teller = threading.Thread(target=tell)
+    teller.start()
+    yield
+    teller.join()
 
 
 def test_a_worker_that_keeps_dying_is_started_ever_more_slowly(directory: Path) -> None:

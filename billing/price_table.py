@@ -140,6 +140,10 @@ class PriceTable:
             self._found[key] = self._look_up(provider, model)
         return self._found[key]
 
+    def lists(self, provider: str, name: str) -> bool:
+        """Whether there is a row under exactly this name."""
+        return name in self._provider(provider)
+
     def models(self, provider: str) -> tuple[str, ...]:
         """The names listed for a provider."""
         return tuple(self._provider(provider))
@@ -151,7 +155,7 @@ class PriceTable:
 
     def _look_up(self, provider: str, model: str) -> Listing | None:
         rows = self._provider(provider)
-        for name in _names(model):
+        for name in names_of(model):
             row = rows.get(name)
             if isinstance(row, str):
                 row = rows.get(row)
@@ -191,7 +195,7 @@ def _listing(version: str, row: _Row) -> Listing:
     return Listing(price_from_row(version, usd), row.context, row.max_output, tuple(row.can.split()))
 
 
-def _names(model: str) -> list[str]:
+def names_of(model: str) -> list[str]:
     """The names under which a model may be listed, the exact one first."""
     names = [model, *(model.removeprefix(path) for path in _PATHS if model.startswith(path))]
     if model.startswith("ft:"):

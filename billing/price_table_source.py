@@ -11,53 +11,16 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Final
 
-MILLION: Final = Decimal(1_000_000)
-# A whole pico-dollar per token: the finest price that billing can keep.
-FINEST: Final = Decimal("0.000001")
-MODES: Final = frozenset({"chat", "completion", "embedding", "responses"})
-TIERS_INPUT: Final = "input_cost_per_token_above_"
+from billing.litellm_map import MODES, PROVIDERS, Names, Row, priced_by_token, rates, usd
 
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """What a provider of ours is called elsewhere."""
-
-    litellm: str
-    litellm_prefix: str
-    genai_prices: str
-
-
-PROVIDERS: Final[Mapping[str, Names]] = {
-    "anthropic": Names("anthropic", "", "anthropic"),
-    "cerebras": Names("cerebras", "cerebras/", "cerebras"),
-    "deepseek": Names("deepseek", "deepseek/", "deepseek"),
-    "fireworks": Names("fireworks_ai", "fireworks_ai/", "fireworks"),
-    "gemini": Names("gemini", "gemini/", "google"),
-    "groq": Names("groq", "groq/", "groq"),
-    "mistral": Names("mistral", "mistral/", "mistral"),
-    "openai": Names("openai", "", "openai"),
-    "openrouter": Names("openrouter", "openrouter/", "openrouter"),
-    "together": Names("together_ai", "together_ai/", "together"),
-    "xai": Names("xai", "xai/", "x-ai"),
-}
-
-# MAP's field -> ours.
-RATES: Final[Mapping[str, str]] = {
-    "input_cost_per_token": "input",
-    "output_cost_per_token": "output",
-    "cache_read_input_token_cost": "cached_input",
-    "cache_creation_input_token_cost": "cache_write",
-    "output_cost_per_reasoning_token": "reasoning",
-    "input_cost_per_audio_token": "audio_input",
-    "output_cost_per_audio_token": "audio_output",
-}
+# What genai-prices calls a provider of ours.
+GENAI_NAMES: Final[Mapping[str, str]] = {"gemini": "google", "xai": "x-ai"}
 GENAI_RATES: Final[Mapping[str, str]] = {
     "input_mtok": "input",
     "output_mtok": "output",
@@ -80,54 +43,18 @@ CAPABILITIES: Final[Mapping[str, str]] = {
     "supports_web_search": "web_search",
 }
 
-Row = dict[str, Any]
 Rows = dict[str, Row]
-
-
-def usd(per_million: Decimal) -> str:
-    """Dollars per million as plain text; what is finer than billing can keep is rounded up, against us never."""
-    kept = per_million.quantize(FINEST, ROUND_CEILING) if per_million % FINEST else per_million
-    text = format(kept, "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def from_litellm(entry: Mapping[str, Any], source: str) -> Row:
     """One entry of MAP in our words."""
-    row: Row = {"source": source, "input": "0", "output": "0"}
-    row.update({ours: usd(entry[theirs] * MILLION) for theirs, ours in RATES.items() if entry.get(theirs) is not None})
-    if row.get("cache_write") == "0" and row["input"] != "0":
-        # "No surcharge" is written as 0 there; a token written to a cache is still an input token.
-        del row["cache_write"]
-    if entry.get("input_cost_per_request"):
-        row["request"] = format(Decimal(entry["input_cost_per_request"]), "f")
-    tiers = [litellm_tier(entry, name) for name in entry if name.startswith(TIERS_INPUT) and name.endswith("k_tokens")]
-    if tiers:
-        row["tiers"] = sorted(tiers, key=lambda tier: tier["above"])
+    row: Row = {"source": source, **rates(entry)}
     limits = {"context": entry.get("max_input_tokens"), "max_output": entry.get("max_output_tokens")}
     row.update({name: int(limit) for name, limit in limits.items() if limit})
     can = sorted(ours for theirs, ours in CAPABILITIES.items() if entry.get(theirs))
     if can:
         row["can"] = " ".join(can)
     return row
-
-
-def priced_by_token(entry: Mapping[str, Any]) -> bool:
-    """Whether tokens are what is paid for. Free tokens beside a price per song or second are no free model."""
-    if entry.get("input_cost_per_token") is None:
-        return False
-    costs = {name: cost for name, cost in entry.items() if "cost" in name and isinstance(cost, Decimal)}
-    by_token = any(costs.get(name) for name in RATES)
-    return by_token or not any(costs.values())
-
-
-def litellm_tier(entry: Mapping[str, Any], field: str) -> Row:
-    suffix = field.removeprefix("input_cost_per_token")
-    thousands = suffix.removeprefix("_above_").removesuffix("k_tokens")
-    tier: Row = {"above": int(thousands) * 1000}
-    for theirs, ours in RATES.items():
-        if entry.get(theirs + suffix) is not None:
-            tier[ours] = usd(entry[theirs + suffix] * MILLION)
-    return tier
 
 
 def litellm_rows(prices: Mapping[str, Any], names: Names, source: str) -> Rows:
@@ -156,23 +83,23 @@ def from_genai(model: Any, source: str, at: datetime) -> Row | None:
     conditional = model.prices if isinstance(model.prices, list) else []
     if any(hasattr(each.constraint, "start_time") for each in conditional):
         return None
-    rates = {GENAI_RATES[name]: rate for name, rate in vars(model.get_prices(at)).items() if name in GENAI_RATES}
-    rates = {name: rate for name, rate in rates.items() if rate is not None}
-    if "input" not in rates:
+    given = {GENAI_RATES[name]: rate for name, rate in vars(model.get_prices(at)).items() if name in GENAI_RATES}
+    given = {name: rate for name, rate in given.items() if rate is not None}
+    if "input" not in given:
         return None
     row: Row = {"source": source, "output": "0"}
-    row.update({name: usd(getattr(rate, "base", rate)) for name, rate in rates.items()})
-    starts = sorted({tier.start for rate in rates.values() for tier in getattr(rate, "tiers", ())})
+    row.update({name: usd(getattr(rate, "base", rate)) for name, rate in given.items()})
+    starts = sorted({tier.start for rate in given.values() for tier in getattr(rate, "tiers", ())})
     if starts:
-        row["tiers"] = [genai_tier(rates, start) for start in starts]
+        row["tiers"] = [genai_tier(given, start) for start in starts]
     if model.context_window:
         row["context"] = model.context_window
     return row
 
 
-def genai_tier(rates: Mapping[str, Any], start: int) -> Row:
+def genai_tier(given: Mapping[str, Any], start: int) -> Row:
     tier: Row = {"above": start}
-    for name, rate in rates.items():
+    for name, rate in given.items():
         reached = [each.price for each in getattr(rate, "tiers", ()) if each.start <= start]
         if reached:
             tier[name] = usd(reached[-1])
@@ -209,7 +136,7 @@ def table(prices: Mapping[str, Any], litellm_version: str, genai: Mapping[str, A
         rows = litellm_rows(prices, names, f"litellm-{litellm_version}")
         if genai is not None:
             version = f"genai-prices-{metadata.version('genai-prices')}"
-            rows = {**genai_rows(genai[names.genai_prices].models, version, at), **rows}
+            rows = {**genai_rows(genai[GENAI_NAMES.get(ours, ours)].models, version, at), **rows}
         providers[ours] = without_repetition(rows)
     return {
         "taken_on": at.date().isoformat(),

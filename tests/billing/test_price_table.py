@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from billing import price_table_source as source
+from billing.litellm_map import PROVIDERS, usd
 from billing.price import FREE, Tier
 from billing.price_table import FOUND_MAX, PriceTable, UsdRow, UsdTier, price_from_row
 
@@ -186,13 +187,13 @@ def test_a_price_that_cannot_be_kept_exactly_is_refused(rate: str) -> None:
 
 @given(RATES)
 def test_dollars_are_written_as_plain_text_and_read_back_the_same(rate: Decimal) -> None:
-    text = source.usd(rate)
+    text = usd(rate)
     assert Decimal(text) == rate
     assert "E" not in text.upper()
 
 
 def test_what_is_finer_than_a_pico_dollar_is_rounded_up() -> None:
-    assert source.usd(Decimal("0.08333333333333334")) == "0.083334"
+    assert usd(Decimal("0.08333333333333334")) == "0.083334"
 
 
 ENTRY = {
@@ -247,7 +248,7 @@ def test_only_a_providers_own_token_priced_models_are_taken() -> None:
         "gemini/free": FREE_ENTRY,
         "alias": {"alias_of": "gemini/a"},
     }
-    assert set(source.litellm_rows(prices, source.PROVIDERS["gemini"], "s")) == {"a", "free"}
+    assert set(source.litellm_rows(prices, PROVIDERS["gemini"], "s")) == {"a", "free"}
 
 
 @dataclass

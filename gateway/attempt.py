@@ -75,13 +75,13 @@ def open_attempt(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choice: Ch
     """The hold: an upper bound on what this attempt may cost. Bytes bound tokens: no tokenizer makes more of a text."""
     key = ride.key
     assert key is not None
-    price = road.pinned_price
     bound = bound_of(ask, road.deployment.model, road.output_tokens_max, road.known_output_max, road.context_tokens_max)
     deployment = choice.deployment
     number = len(ride.attempts) + 1
     started_at, at_us = ride.started_at, ride.at_us
     if number > 1:
         started_at, at_us = s.monotonic(), s.clock()
+    price = road.price_for(key.team_id, at_us)
     hold = Hold(
         ride.request_id, number, at_us, key.id, key.team_id, key.user_id, ride.end_user,
         deployment.provider, deployment.model, ride.model_asked, ride.tags, price,

@@ -95,7 +95,7 @@ class Search:
         if self.spent is None:
             if (refused.rule.over_budget or self._s.over_budget) != "downgrade":
                 raise refused
-            self._choices = self._s.roads.cheaper(self._choices[self._place :], road, self._ride.key)
+            self._choices = self._s.roads.cheaper(self._choices[self._place :], road, self._ride.key, self._ride.at_us)
             self._place = 0
             self.spent = refused
 

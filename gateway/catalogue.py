@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from billing.keys import Key
+from billing.price import UNPRICED, Price
 from gateway.errors import ModelNotAllowed, ModelNotFound
-from gateway.roads import Named, Road
+from gateway.roads import Named
 from gateway.services import Services
 
 PICO_PER_USD = 1_000_000_000_000
@@ -17,7 +18,7 @@ def model_page(s: Services, key: Key) -> dict[str, Any]:
     for name in s.roads.listed():
         named = s.roads.named(name)
         if named is not None and named.may(key):
-            data.append(_view(s, name, named))
+            data.append(_view(s, key, name, named))
     return {"object": "list", "data": data}
 
 
@@ -28,10 +29,10 @@ def model_view(s: Services, key: Key, name: str) -> dict[str, Any]:
         raise ModelNotFound(f"no model is called {name[:200]!r}: GET /v1/models lists those there are", param="model")
     if not named.may(key):
         raise ModelNotAllowed(f"this key may not use the model {name!r}", param="model")
-    return _view(s, name, named)
+    return _view(s, key, name, named)
 
 
-def _view(s: Services, name: str, named: Named) -> dict[str, Any]:
+def _view(s: Services, key: Key, name: str, named: Named) -> dict[str, Any]:
     """OpenAI's fields, and beside them what every deployment of the name can keep: the smallest window, the dearest
     price.
     """
@@ -39,6 +40,7 @@ def _view(s: Services, name: str, named: Named) -> dict[str, Any]:
     listings = [road.listing for road in roads if road.listing is not None]
     windows = [listing.context_length for listing in listings if listing.context_length is not None]
     outputs = [listing.max_output_tokens for listing in listings if listing.max_output_tokens is not None]
+    now_at_us = s.clock()
     able = [set(listing.capabilities) for listing in listings]
     providers = sorted({deployment.provider for deployment in named.pool.deployments})
     return {
@@ -49,15 +51,14 @@ def _view(s: Services, name: str, named: Named) -> dict[str, Any]:
         "providers": providers,
         "context_length": min(windows, default=None),
         "max_output_tokens": min(outputs, default=None),
-        "pricing": _pricing(roads),
+        "pricing": _pricing([road.price_for(key.team_id, now_at_us) for road in roads]),
         "capabilities": sorted(set.intersection(*able)) if able else [],
     }
 
 
-def _pricing(roads: list[Road]) -> dict[str, str] | None:
+def _pricing(prices: list[Price]) -> dict[str, str] | None:
     """USD per token, as decimal strings; of several deployments the dearest. None where a price is not known."""
-    prices = [road.price for road in roads if road.price is not None]
-    if len(prices) < len(roads):
+    if any(price is UNPRICED for price in prices):
         return None
     return {
         "prompt": _usd(max(price.input_pico_usd for price in prices)),

@@ -8,12 +8,14 @@ for.
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from billing.keys import Key, may_use
 from billing.price import FREE, UNPRICED, Price
+from billing.price_book import PriceBook, Schedule
+from billing.price_rows import ListedPrice
 from billing.price_table import Listing, PriceTable
 from gateway.caller import NOT_FORWARDABLE
 from gateway.providers.registry import provider_of
@@ -70,7 +72,9 @@ class Provider:
 
 @dataclass(frozen=True, slots=True)
 class Road:
-    """One deployment, ready for use. `price` is None where nobody knows it; `pinned_price` is what a hold pins."""
+    """One deployment, ready for use. `price` is None where nobody knows it; `pinned_price` is what a hold pins, unless
+    the list has rows for the model: `schedule`.
+    """
 
     deployment: Deployment
     provider: Provider
@@ -82,6 +86,14 @@ class Road:
     output_tokens_max: int
     known_output_max: int | None = None
     context_tokens_max: int | None = None
+    schedule: Schedule | None = None
+
+    def price_for(self, team_id: str | None, at_us: int) -> Price:
+        """What a hold pins, opened at that time. HOT: most models have no listed price, and pay one comparison."""
+        schedule = self.schedule
+        if schedule is None:
+            return self.pinned_price
+        return schedule.price(team_id, at_us) or self.pinned_price
 
 
 class Named:
@@ -145,6 +157,7 @@ class Roads:
     fallbacks: Mapping[str, tuple[str, ...]]
     table: PriceTable
     local_models: frozenset[str] = frozenset()
+    book: PriceBook | None = None
     _named: "OrderedDict[str, Named | None]" = field(default_factory=OrderedDict)
 
     def __post_init__(self) -> None:
@@ -175,7 +188,17 @@ class Roads:
                     names += [f"{provider}/{model}" for model in self.table.models(provider)]
         return tuple(names)
 
-    def cheaper(self, rest: tuple[Choice, ...], than: Road, key: Key | None) -> tuple[Choice, ...]:
+    def reprice(self, rows: Iterable[ListedPrice]) -> None:
+        """The price list as it is from now on; on the event loop's thread. What is held already keeps its price."""
+        self.book = PriceBook(self.table, rows)
+        for deployment_id, road in tuple(self.roads.items()):
+            self.roads[deployment_id] = Road(
+                road.deployment, road.provider, road.model_json, road.named_lines, road.price, road.pinned_price,
+                road.listing, road.output_tokens_max, road.known_output_max, road.context_tokens_max,
+                self.book.schedule(road.deployment.provider, road.deployment.model),
+            )  # fmt: skip
+
+    def cheaper(self, rest: tuple[Choice, ...], than: Road, key: Key | None, at_us: int) -> tuple[Choice, ...]:
         """Where a request goes whose budget has no room for `than`: the cheapest of what is left of its plan first,
         local models before all of them.
         """
@@ -186,11 +209,15 @@ class Roads:
             if named is not None and (key is None or named.may(key)):
                 found.setdefault(name, named.pool.deployments[0])
         found.pop(than.deployment.id, None)
-        priced = [(_rate(self.roads[deployment.id].pinned_price), deployment) for deployment in found.values()]
+        team_id = key.team_id if key is not None else None
+        dearest = _rate(than.price_for(team_id, at_us))
+        priced = [
+            (_rate(self.roads[deployment.id].price_for(team_id, at_us)), deployment) for deployment in found.values()
+        ]
         return tuple(
             Choice(deployment, "budget", f"the budget has no room for {than.deployment.model}")
             for rate, deployment in sorted(priced, key=lambda each: each[0])
-            if rate < _rate(than.pinned_price)
+            if rate < dearest
         )
 
     def _prepare(self, name: str) -> Named | None:
@@ -235,6 +262,7 @@ class Roads:
             deployment, self.providers[deployment.provider], model_json,
             named_lines(deployment.model, deployment.provider), price, price or UNPRICED, listing, output_max,
             listing.max_output_tokens if listing else None, listing.context_length if listing else None,
+            self.book.schedule(deployment.provider, deployment.model) if self.book is not None else None,
         )  # fmt: skip
 
 

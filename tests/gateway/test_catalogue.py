@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from billing.price import Price
+from billing.price_rows import ListedPrice
+from billing.price_table import UsdRow
 from gateway.catalogue import key_view, model_page, model_view
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from routing.deployments import Deployment, Pool
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
     from gateway.roads import Roads
     from gateway.services import Services
 
+NOW_US = 1_700_000_100_000_000
+
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
@@ -24,6 +29,9 @@ class Rooms:
 
     roads: Roads
     started_at_us: int = 1_700_000_000_000_000
+
+    def clock(self) -> int:
+        return NOW_US
 
 
 def services(made: Roads) -> Services:
@@ -91,3 +99,14 @@ def test_a_key_is_told_about_itself() -> None:
     assert (told["id"], told["models"], told["models_allowed"]) == ("key_1", ["own"], ["own"])
     assert told["created_at"] == "1970-01-01T00:00:00Z"
     assert told["expires_at"] is None
+
+
+def test_a_listed_price_is_told_from_its_instant_on_and_to_its_team() -> None:
+    made = chat()
+    rates = UsdRow(Decimal("7.5"), Decimal(9))
+    made.reprice([ListedPrice("price_1", "custom", "y", "team_a", rates, NOW_US, "contract", 1)])
+    of_team = replace(key(), team_id="team_a")
+    assert model_view(services(made), of_team, "own")["pricing"]["prompt"] == "0.0000075"
+    assert model_view(services(made), key(), "own")["pricing"] is None
+    made.reprice([ListedPrice("price_1", "custom", "y", None, rates, NOW_US + 1, "contract", 1)])
+    assert model_view(services(made), of_team, "own")["pricing"] is None

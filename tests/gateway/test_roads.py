@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -10,7 +12,8 @@ import pytest
 import gateway.roads as roads_module
 from billing.keys import Key
 from billing.price import FREE, UNPRICED, Price
-from billing.price_table import PriceTable
+from billing.price_rows import ListedPrice
+from billing.price_table import PriceTable, UsdRow
 from gateway.providers.registry import ROWS
 from gateway.providers.row import ProviderDefaults
 from gateway.roads import DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
@@ -233,3 +236,35 @@ async def test_a_local_model_is_started_on_demand_and_one_address_is_one_pool() 
     assert [origin.port for origin in asked] == [4001, 4002]
     with pytest.raises(LocalModelFailed):
         await local.started("huge")
+
+
+def test_a_listed_price_wins_over_the_configured_one_from_its_instant_on_and_for_its_team() -> None:
+    made = roads("openai", pools={"chat": ("openai/gpt-4o",)})
+    place = "chat[0]:openai/gpt-4o"
+    configured = made.roads[place].pinned_price
+    rates = UsdRow(Decimal(1), Decimal(1))
+    made.reprice([ListedPrice("price_1", "openai", "gpt-4o", "team_a", rates, 1000, "contract", 1)])
+    road = made.roads[place]
+    assert road.price_for("team_a", 999) is configured
+    assert road.price_for("team_a", 1000).version == "contract/openai/gpt-4o@1970-01-01T00:00:00.001000Z#price_1"
+    assert road.price_for("team_b", 1000) is configured
+    pinned = made.named("openai/gpt-4o")
+    assert pinned is not None
+    assert made.roads[pinned.pool.deployments[0].id].price_for("team_a", 1000).input_pico_usd == 1_000_000
+    made.reprice([])
+    assert made.roads[place].price_for("team_a", 1000) is configured
+    assert made.roads[place].schedule is None, "one comparison, as before"
+
+
+def test_a_budget_that_has_no_room_looks_for_what_is_cheaper_to_this_team_now() -> None:
+    made = roads("openai", pools={"chat": ("openai/gpt-4o", "openai/gpt-4o-mini")})
+    named = made.named("chat")
+    assert named is not None
+    plan = named.planner.plan(Health(), 1, 0.0)
+    large, small = made.roads["chat[0]:openai/gpt-4o"], made.roads["chat[1]:openai/gpt-4o-mini"]
+    of_team = replace(key(), team_id="team_a")
+    assert [choice.deployment for choice in made.cheaper(plan, large, of_team, 1000)] == [small.deployment]
+    rates = UsdRow(Decimal(900), Decimal(900))
+    made.reprice([ListedPrice("price_1", "openai", "gpt-4o-mini", "team_a", rates, 1000, "contract", 1)])
+    assert made.cheaper(plan, made.roads[large.deployment.id], of_team, 1000) == ()
+    assert made.cheaper(plan, made.roads[large.deployment.id], of_team, 999) != ()

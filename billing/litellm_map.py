@@ -1,5 +1,5 @@
-"""How LiteLLM's map of prices (`model_prices_and_context_window.json`) is read. Pure; decimals from text, no rounding but
-of what is finer than billing can keep.
+"""How LiteLLM's map of prices (`model_prices_and_context_window.json`) is read. Pure; decimals from text, rounded
+nowhere but where they are finer than billing can keep.
 """
 
 from collections.abc import Mapping

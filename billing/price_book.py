@@ -1,4 +1,4 @@
-"""Which price is in force: of a model at a provider, for a team, at an instant. Pure; an answer says until when it holds.
+"""Which price is in force: of a model at a provider, for a team, at an instant. Pure; an answer says how long it holds.
 
 A team's own row goes before everybody's, a row of the list before the configuration, that before the shipped table.
 Among rows the newest that is in force counts.
@@ -27,8 +27,8 @@ class Quote(NamedTuple):
 
 
 class Schedule:
-    """The listed prices of one model at one provider. What it answers it keeps, a quote a team that has rows of its own:
-    between two changes a question is two look-ups and two comparisons.
+    """The listed prices of one model at one provider. What it answers it keeps, a quote a team that has rows of its
+    own: between two changes a question is two look-ups and two comparisons.
     """
 
     __slots__ = ("_kept", "_rows")

@@ -95,12 +95,16 @@ def _of_litellm(entries: Mapping[str, Any]) -> list[Offered]:
         if priced_by_token(entry) and (name.startswith(prefix) or ours not in PROVIDERS):
             # Of a provider of ours, what stands there without the prefix is a size class or a second copy.
             rows.setdefault((ours, name.removeprefix(prefix)), entry)
-    return _collected((f"{provider}/{model}", _as_ours(provider, model, entry)) for (provider, model), entry in rows.items())
+    return _collected(
+        (f"{provider}/{model}", _as_ours(provider, model, entry)) for (provider, model), entry in rows.items()
+    )
 
 
 def _as_ours(provider: str, model: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     row = litellm_rates(entry)
-    row["tiers"] = [{TIER: tier["above"], **{k: v for k, v in tier.items() if k != "above"}} for tier in row.get("tiers", ())]
+    row["tiers"] = [
+        {TIER: tier["above"], **{k: v for k, v in tier.items() if k != "above"}} for tier in row.get("tiers", ())
+    ]
     return {"provider": provider, "model": model, **row}
 
 

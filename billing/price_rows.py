@@ -44,7 +44,7 @@ class ListedPrice:
 
     @property
     def version(self) -> str:
-        """What a ledger row says of its price: where it came from, since when it counts, which row of the list it is."""
+        """What a ledger row says of its price: where it came from, since when it counts, which row it is."""
         return f"{self.source}/{self.provider}/{self.model}@{utc_text(self.effective_at_us)}#{self.id}"
 
     def price(self) -> Price:
@@ -150,7 +150,7 @@ def _decimal(name: str, value: object) -> Decimal | None:
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
-        raise BadPrice(f"{name}: write the amount as decimal text, as in \"2.50\"")
+        raise BadPrice(f'{name}: write the amount as decimal text, as in "2.50"')
     try:
         found = Decimal(value)
     except InvalidOperation:
@@ -158,4 +158,3 @@ def _decimal(name: str, value: object) -> Decimal | None:
     if not found.is_finite() or abs(found.adjusted()) > AMOUNT_DIGITS_MAX:
         raise BadPrice(f"{name}: {str(value)[:40]!r} is no amount in USD; write it as in 2.50")
     return found
-

@@ -1,19 +1,22 @@
-"""Which price counts: the newest in force, a team's before everybody's, the list before the configuration and the table."""
+"""Which price counts: the newest in force, a team's before everybody's, the list before what is configured or shipped."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
 from timeit import repeat
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from billing.price import Price
 from billing.price_book import ALWAYS_US, NEVER_US, PriceBook, Quote, Schedule
 from billing.price_rows import ListedPrice, utc_text
 from billing.price_table import PriceTable, UsdRow
+
+if TYPE_CHECKING:
+    from billing.price import Price
 
 DAY_US = 86_400_000_000
 NOW = 1_764_028_800_000_000  # 2025-11-25
@@ -123,4 +126,4 @@ def test_a_look_up_on_the_hot_path_costs_at_most_what_was_promised() -> None:
 def test_teams_without_rows_of_their_own_share_one_kept_answer(team: str | None) -> None:
     schedule = Schedule([listed(1, NOW)])
     assert paid(schedule.price(team, NOW)) == 1
-    assert list(schedule._kept) == [None]  # noqa: SLF001 - its size is a promise that nothing else shows
+    assert list(schedule._kept) == [None]

@@ -15,7 +15,9 @@ from billing.price_table import price_from_row
 _rate = st.integers(0, 10**12).map(lambda pico: Decimal(pico).scaleb(-6))
 _maybe = st.none() | _rate
 _optional = {name: _maybe for name in RATES if name not in ("input", "output")}
-_tier = st.fixed_dictionaries({"above_input_tokens": st.integers(1, 10**6), **dict.fromkeys(RATES, _maybe)})
+_tier: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"above_input_tokens": st.integers(1, 10**6), **dict.fromkeys(RATES, _maybe)}
+)
 _fields = st.fixed_dictionaries(
     {
         "input": _rate,

@@ -18,11 +18,24 @@ from billing.holds import EntryKind
 from billing.keys import Key, digest
 from billing.migrating import MigrationFailed, behind, migrate
 from billing.price import Usage
+from billing.price_list import PriceList
+from billing.refusals import AlreadyExists, Conflict, Invalid, NotFound, Stale
 from billing.request_log import RequestRow, unpack_request
 from billing.usage import UsageLine, usage
 from billing.usage_span import QUARTER_US, SpanTooLong
 
-__all__ = ["MigrationFailed", "SpanTooLong", "Store", "UsageLine", "migrate"]
+__all__ = [
+    "AlreadyExists",
+    "Conflict",
+    "Invalid",
+    "MigrationFailed",
+    "NotFound",
+    "SpanTooLong",
+    "Stale",
+    "Store",
+    "UsageLine",
+    "migrate",
+]
 
 KEYS_AT_ONCE: Final = 500
 
@@ -41,26 +54,6 @@ _texts: Final = msgspec.json.Decoder(tuple[str, ...])
 _limits: Final = msgspec.json.Decoder(dict[str, int])
 _tags: Final = msgspec.json.Decoder(dict[str, str])
 _tags_allowed: Final = msgspec.json.Decoder(dict[str, tuple[str, ...]])
-
-
-class NotFound(LookupError):
-    """No row has that id."""
-
-
-class AlreadyExists(ValueError):
-    """An id or a secret that another row has."""
-
-
-class Conflict(ValueError):
-    """What is asked does not fit the row's present state."""
-
-
-class Stale(ValueError):
-    """Somebody changed the row since it was read."""
-
-
-class Invalid(ValueError):
-    """A field or a column that does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +112,7 @@ class Store:
         self._database_url = database_url
         self._reading = open_engine(database_url)
         self._writing = writing(self._reading)
+        self.price_list = PriceList(self._reading)
 
     def migrate(self, to: str = "head") -> tuple[str, ...]:
         return migrate(self._database_url, to)

@@ -1,5 +1,6 @@
 """Every SQL statement of the books, one function each. They take the caller's transaction and never commit."""
 
+from billing.queries.audit import audit_end, insert_audit
 from billing.queries.budgets import (
     AccountRow,
     LeaseChange,
@@ -19,7 +20,7 @@ from billing.queries.budgets import (
     spent,
     stand_before,
 )
-from billing.queries.control import control_version, control_versions, lock_migrations, schema_revision
+from billing.queries.control import bump_control, control_version, control_versions, lock_migrations, schema_revision
 from billing.queries.ledger import (
     ENTRY_COLUMNS,
     HASH_START,
@@ -34,6 +35,7 @@ from billing.queries.ledger import (
     intern_price,
     posted_attempts,
 )
+from billing.queries.prices import get_price, insert_prices, list_prices, live_prices, retire_price
 from billing.queries.reports import (
     USAGE_COLUMNS,
     USAGE_SUMS,
@@ -76,7 +78,9 @@ __all__ = [
     "account_ids",
     "account_rows",
     "add_to_usage",
+    "audit_end",
     "budget_rules",
+    "bump_control",
     "chain_end",
     "change_leases",
     "change_pending",
@@ -85,12 +89,15 @@ __all__ = [
     "digest_taken",
     "drop_empty_leases",
     "get_key",
+    "get_price",
     "get_request",
     "get_team",
     "insert_account_tags",
+    "insert_audit",
     "insert_batch",
     "insert_entries",
     "insert_key",
+    "insert_prices",
     "insert_requests",
     "insert_team",
     "intern_accounts",
@@ -99,15 +106,18 @@ __all__ = [
     "lease_serial",
     "leases_of",
     "list_keys",
+    "list_prices",
     "list_requests",
     "list_teams",
     "live_key_versions",
     "live_keys",
+    "live_prices",
     "lock_migrations",
     "own_budgets",
     "post_to_accounts",
     "posted_attempts",
     "request_entries",
+    "retire_price",
     "return_leases",
     "schema_revision",
     "share_budgets",

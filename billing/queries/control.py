@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, func, inspect, select, update
 
 from billing import tables as t
 
@@ -30,3 +30,9 @@ def control_version(tx: Connection, room: str) -> int:
 def control_versions(tx: Connection) -> dict[str, int]:
     c = t.control.c
     return {name: int(version) for name, version in tx.execute(select(c.name, c.version))}
+
+
+def bump_control(tx: Connection, room: str) -> None:
+    """Tells every worker that the room has changed, once this transaction is committed."""
+    c = t.control.c
+    tx.execute(update(t.control).where(c.name == room).values(version=c.version + 1))

@@ -1,4 +1,4 @@
-"""Which price counts: the newest in force, a team's before everybody's, the list before what is configured or shipped."""
+"""Which price counts: the newest in force, a team's before everybody's, the list before all else."""
 
 from __future__ import annotations
 

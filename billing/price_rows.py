@@ -158,3 +158,8 @@ def _decimal(name: str, value: object) -> Decimal | None:
     if not found.is_finite() or abs(found.adjusted()) > AMOUNT_DIGITS_MAX:
         raise BadPrice(f"{name}: {str(value)[:40]!r} is no amount in USD; write it as in 2.50")
     return found
+
+
+def pico_as_usd(pico_usd: int) -> Decimal:
+    """Dollars per million tokens of a rate in pico-USD per token."""
+    return Decimal(pico_usd).scaleb(-6)

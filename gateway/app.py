@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from billing.books import Books
 from billing.keys import SECRET_BYTES, Key, KeyRing, digest, mint
+from billing.price_book import PriceBook
 from billing.price_table import PriceTable, UsdRow, UsdTier, price_from_row
 from billing.store import Store, prefix_of
 from cache.exact import ExactCache
@@ -35,8 +36,8 @@ from gateway.log import line_sink
 from gateway.metrics import Metrics, resident_bytes
 from gateway.providers.registry import ROWS
 from gateway.providers.row import ProviderDefaults
-from gateway.refresh import Refresh, ToldRing, reload_keys
-from gateway.roads import DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
+from gateway.refresh import Refresh, ToldRing, reload_keys, reload_prices
+from gateway.roads import CONFIGURED, DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
 from gateway.services import Gate, Services
 from gateway.wire.clock import Sweep
 from gateway.wire.server import Limits
@@ -180,6 +181,8 @@ def build(
     refresh.on("budgets", books.reload_from)
     Recalls(bus, books.wallets)
     roads = _roads(settings, connections_for, worker)
+    roads.reprice(PriceBook(roads.table, store.price_list.live()))
+    refresh.on("prices", partial(reload_prices, store, roads, _Loop(loop).soon))
     health, metrics, gate = Health(), Metrics(), Gate()
     metrics.build(VERSION, compiled=compiled())
     exact = settings.cache.exact
@@ -223,6 +226,8 @@ def build(
         clock=now_us,
         version=VERSION,
         ended_sessions=EndedSessions(bus),
+        changed=refresh.changed,
+        configured_prices=roads.configured_prices,
     )
     token = settings.metrics.token
     admin = _Admin(rooms)
@@ -374,7 +379,7 @@ def _price(row: PriceRow | None, deployment_id: str) -> "Price | None":
     if row is None:
         return None
     tiers = tuple(UsdTier(**tier.model_dump()) for tier in row.tiers)
-    return price_from_row(f"configured:{deployment_id}", UsdRow(**row.model_dump(exclude={"tiers"}), tiers=tiers))
+    return price_from_row(f"{CONFIGURED}{deployment_id}", UsdRow(**row.model_dump(exclude={"tiers"}), tiers=tiers))
 
 
 def _gauges(s: Services) -> None:

@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 from billing.keys import Key, KeyRing
+from billing.price_book import PriceBook
 from billing.store import Store
+from gateway.roads import Roads
 from gateway.workers.bus import Bus
 
 CHANGED: Final = "changed"
@@ -129,6 +131,19 @@ def reload_keys(store: Store, keyring: KeyRing) -> None:
         keyring.put(key)
     for key_id in held.keys() - there.keys():
         keyring.drop(key_id)
+
+
+def reload_prices(store: Store, roads: Roads, soon: Callable[[Callable[[], None]], object]) -> None:
+    """Reads the price list here, on a thread, and has the event loop go over to it; returns when it has."""
+    book = PriceBook(roads.table, store.price_list.live())
+    done = threading.Event()
+
+    def go_over() -> None:
+        roads.reprice(book)
+        done.set()
+
+    soon(go_over)
+    done.wait(LOOP_LATE_S_MAX)
 
 
 class ToldRing:

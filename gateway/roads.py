@@ -8,14 +8,13 @@ for.
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from billing.keys import Key, may_use
 from billing.price import FREE, UNPRICED, Price
 from billing.price_book import PriceBook, Schedule
-from billing.price_rows import ListedPrice
 from billing.price_table import Listing, PriceTable
 from gateway.caller import NOT_FORWARDABLE
 from gateway.providers.registry import provider_of
@@ -32,6 +31,7 @@ from routing.plan import Choice, Planner
 OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
 NAMES_PREPARED_MAX: Final = 10_000
 LOCAL: Final = "local"
+CONFIGURED: Final = "configured:"  # how the version of such a price begins
 DEMO: Final = "demo"
 ECHO: Final = "echo"
 
@@ -188,15 +188,23 @@ class Roads:
                     names += [f"{provider}/{model}" for model in self.table.models(provider)]
         return tuple(names)
 
-    def reprice(self, rows: Iterable[ListedPrice]) -> None:
-        """The price list as it is from now on; on the event loop's thread. What is held already keeps its price."""
-        self.book = PriceBook(self.table, rows)
+    def reprice(self, book: PriceBook) -> None:
+        """The prices as they are from now on; on the event loop's thread. What is held already keeps its price."""
+        self.book = book
         for deployment_id, road in tuple(self.roads.items()):
             self.roads[deployment_id] = Road(
                 road.deployment, road.provider, road.model_json, road.named_lines, road.price, road.pinned_price,
                 road.listing, road.output_tokens_max, road.known_output_max, road.context_tokens_max,
-                self.book.schedule(road.deployment.provider, road.deployment.model),
+                book.schedule(road.deployment.provider, road.deployment.model),
             )  # fmt: skip
+
+    def configured_prices(self) -> dict[tuple[str, str], Price]:
+        """What the configuration states, by provider and model; of several deployments the first."""
+        found: dict[tuple[str, str], Price] = {}
+        for road in tuple(self.roads.values()):
+            if road.price is not None and road.price.version.startswith(CONFIGURED):
+                found.setdefault((road.deployment.provider, road.deployment.model), road.price)
+        return found
 
     def cheaper(self, rest: tuple[Choice, ...], than: Road, key: Key | None, at_us: int) -> tuple[Choice, ...]:
         """Where a request goes whose budget has no room for `than`: the cheapest of what is left of its plan first,

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from billing.store import AlreadyExists, Conflict, Invalid, NotFound, SpanTooLong, Stale
-from gateway.admin import health, keys, local, openapi, pages, requests, teams, usage
+from gateway.admin import health, keys, local, openapi, pages, prices, requests, teams, usage
 from gateway.admin.asked import did_you_mean
 from gateway.admin.desk import Desk
 from gateway.admin.door import Door, Knock, SentToSignIn
@@ -56,6 +56,7 @@ def build_admin(rooms: AdminRooms) -> FastAPI:
     openapi.add(app)
     teams.add(app, desk)
     keys.add(app, desk)
+    prices.add(app, desk)
     usage.add(app, rooms)
     requests.add(app, rooms)
     local.add(app, replicas)

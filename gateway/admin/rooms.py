@@ -4,12 +4,13 @@ Imports no web framework, so that the composition root may fill one before anybo
 """
 
 import os
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
 from billing.keys import Key
+from billing.price import Price
 from billing.store import Store
 
 
@@ -101,3 +102,6 @@ class AdminRooms:
     entropy: Callable[[int], bytes] = os.urandom
     ended_sessions: MutableMapping[str, int] = field(default_factory=dict)  # signed out: nonce, and when it would end
     version: str = ""
+    # After each commit, from a thread: returns when every worker has what changed in these rooms, a second at the most.
+    changed: Callable[[frozenset[str]], object] = lambda _rooms: None
+    configured_prices: Callable[[], Mapping[tuple[str, str], Price]] = dict  # by provider and model

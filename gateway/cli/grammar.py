@@ -15,6 +15,16 @@ PORT_MAX: Final = 65_535
 OVERLAP_SECONDS_MAX: Final = 30 * 24 * 3600
 LOG_LINES_MAX: Final = 10_000
 BY_DEFAULT: Final = "model"
+_RATES: Final = {
+    "input": "per million input tokens",
+    "output": "per million output tokens",
+    "cached_input": "per million tokens read from the provider's cache; default: as --input",
+    "cache_write": "per million tokens written to it; default: as --input",
+    "reasoning": "per million reasoning tokens; default: as --output",
+    "audio_input": "per million tokens heard; default: as --input",
+    "audio_output": "per million tokens spoken; default: as --output",
+    "request": "for each request",
+}
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +43,7 @@ def parser() -> Parser:
     _config(commands)
     _teams(commands)
     _keys(commands)
+    _prices(commands)
     _usage(commands)
     _migrate(commands)
     _local(commands)
@@ -141,6 +152,37 @@ def _keys(commands: argparse._SubParsersAction[Parser]) -> None:
     rotate.add_argument(
         "--overlap-seconds", metavar="N", type=overlap, default=0, help="how long the old one still works"
     )
+
+
+def _prices(commands: argparse._SubParsersAction[Parser]) -> None:
+    prices = _group(commands, "prices", "prices, by date and by team, that go before the shipped table")
+    listing = _leaf(prices, "list", "prices:listing", "list the prices that were given")
+    listing.add_argument("--provider", metavar="NAME", help="only this provider's")
+    listing.add_argument("--model", metavar="NAME", help="only this model's")
+    listing.add_argument("--retired", action="store_true", help="also those that price nothing any more")
+    show = _leaf(prices, "show", "prices:show", "show a price, or what a model costs")
+    show.add_argument("price", metavar="PRICE", help="the id of a price, or PROVIDER/MODEL")
+    show.add_argument("--at", metavar="WHEN", help="at this day or instant instead of now")
+    create = _leaf(prices, "create", "prices:create", "give a model a price")
+    create.add_argument("model", metavar="PROVIDER/MODEL")
+    for name, meaning in _RATES.items():
+        create.add_argument(
+            f"--{name.replace('_', '-')}", metavar="USD", required=name in ("input", "output"), help=meaning
+        )
+    create.add_argument("--id", metavar="ID", help="an id of your own")
+    take = _leaf(prices, "import", "prices:import_", "bring a list of prices from CSV, JSON or LiteLLM's map")
+    take.add_argument("path", metavar="FILE", help="`-`: standard input")
+    take.add_argument("--provider", metavar="NAME", help="only this provider's")
+    take.add_argument("--dry-run", action="store_true", help="only say what would be imported")
+    delete = _leaf(prices, "delete", "prices:delete", "retire a price; what it has priced keeps it")
+    delete.add_argument("price", metavar="PRICE", help="its id")
+    for leaf in (create, take):
+        leaf.add_argument("--effective-at", metavar="WHEN", help="a day (in UTC) or an instant; default: now")
+        leaf.add_argument("--source", metavar="TEXT", help="where the prices come from, such as a contract's name")
+    for leaf in (listing, show, create):
+        leaf.add_argument("--team", metavar="TEAM", help="a team's own, by id or name")
+    for leaf in (listing, show, create, take, delete):
+        _json(leaf)
 
 
 def _usage(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from billing.price import Price
+from billing.price_book import PriceBook
 from billing.price_rows import ListedPrice
 from billing.price_table import UsdRow
 from gateway.catalogue import key_view, model_page, model_view
@@ -104,9 +105,9 @@ def test_a_key_is_told_about_itself() -> None:
 def test_a_listed_price_is_told_from_its_instant_on_and_to_its_team() -> None:
     made = chat()
     rates = UsdRow(Decimal("7.5"), Decimal(9))
-    made.reprice([ListedPrice("price_1", "custom", "y", "team_a", rates, NOW_US, "contract", 1)])
+    made.reprice(PriceBook(made.table, [ListedPrice("price_1", "custom", "y", "team_a", rates, NOW_US, "contract", 1)]))
     of_team = replace(key(), team_id="team_a")
     assert model_view(services(made), of_team, "own")["pricing"]["prompt"] == "0.0000075"
     assert model_view(services(made), key(), "own")["pricing"] is None
-    made.reprice([ListedPrice("price_1", "custom", "y", None, rates, NOW_US + 1, "contract", 1)])
+    made.reprice(PriceBook(made.table, [ListedPrice("price_1", "custom", "y", None, rates, NOW_US + 1, "contract", 1)]))
     assert model_view(services(made), of_team, "own")["pricing"] is None

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from billing.audit import Actor
 from billing.keys import Key, KeyRing, digest
 from billing.migrating import migrate
+from billing.price_rows import ListedPrice
+from billing.price_table import UsdRow
 from billing.store import KEYS_AT_ONCE, Store
-from gateway.refresh import Refresh, reload_keys
+from gateway.refresh import Refresh, reload_keys, reload_prices
 from gateway.workers.bus import Bus
+from tests.gateway.test_roads import roads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -216,3 +221,23 @@ def test_the_ring_follows_the_database_by_what_differs(tmp_path: Path) -> None:
 
 def _key(number: int) -> Key:
     return Key(f"key_{number}", "k", "tp-k", digest(b"%d" % number), None, None, (), 1)
+
+
+async def test_a_new_price_list_is_gone_over_to_on_the_event_loop_before_the_word_is_given(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/books.db"
+    migrate(url)
+    store = Store(url)
+    made = roads("openai", pools={"chat": ("openai/gpt-4o",)})
+    loop = asyncio.get_running_loop()
+    price = ListedPrice("price_1", "openai", "gpt-4o", None, UsdRow(Decimal(1), Decimal(1)), 0, "contract", 1)
+
+    async def told() -> None:
+        await loop.run_in_executor(None, lambda: reload_prices(store, made, loop.call_soon_threadsafe))
+
+    store.price_list.create(price, Actor("command"))
+    await told()
+    assert made.roads["chat[0]:openai/gpt-4o"].price_for(None, 1) == price.price()
+    store.price_list.retire("price_1", Actor("command"), 2)
+    await told()
+    assert made.roads["chat[0]:openai/gpt-4o"].schedule is None
+    store.close()

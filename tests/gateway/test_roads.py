@@ -12,6 +12,7 @@ import pytest
 import gateway.roads as roads_module
 from billing.keys import Key
 from billing.price import FREE, UNPRICED, Price
+from billing.price_book import PriceBook
 from billing.price_rows import ListedPrice
 from billing.price_table import PriceTable, UsdRow
 from gateway.providers.registry import ROWS
@@ -243,7 +244,9 @@ def test_a_listed_price_wins_over_the_configured_one_from_its_instant_on_and_for
     place = "chat[0]:openai/gpt-4o"
     configured = made.roads[place].pinned_price
     rates = UsdRow(Decimal(1), Decimal(1))
-    made.reprice([ListedPrice("price_1", "openai", "gpt-4o", "team_a", rates, 1000, "contract", 1)])
+    made.reprice(
+        PriceBook(made.table, [ListedPrice("price_1", "openai", "gpt-4o", "team_a", rates, 1000, "contract", 1)])
+    )
     road = made.roads[place]
     assert road.price_for("team_a", 999) is configured
     assert road.price_for("team_a", 1000).version == "contract/openai/gpt-4o@1970-01-01T00:00:00.001000Z#price_1"
@@ -251,7 +254,7 @@ def test_a_listed_price_wins_over_the_configured_one_from_its_instant_on_and_for
     pinned = made.named("openai/gpt-4o")
     assert pinned is not None
     assert made.roads[pinned.pool.deployments[0].id].price_for("team_a", 1000).input_pico_usd == 1_000_000
-    made.reprice([])
+    made.reprice(PriceBook(made.table, []))
     assert made.roads[place].price_for("team_a", 1000) is configured
     assert made.roads[place].schedule is None, "one comparison, as before"
 
@@ -265,6 +268,8 @@ def test_a_budget_that_has_no_room_looks_for_what_is_cheaper_to_this_team_now() 
     of_team = replace(key(), team_id="team_a")
     assert [choice.deployment for choice in made.cheaper(plan, large, of_team, 1000)] == [small.deployment]
     rates = UsdRow(Decimal(900), Decimal(900))
-    made.reprice([ListedPrice("price_1", "openai", "gpt-4o-mini", "team_a", rates, 1000, "contract", 1)])
+    made.reprice(
+        PriceBook(made.table, [ListedPrice("price_1", "openai", "gpt-4o-mini", "team_a", rates, 1000, "contract", 1)])
+    )
     assert made.cheaper(plan, made.roads[large.deployment.id], of_team, 1000) == ()
     assert made.cheaper(plan, made.roads[large.deployment.id], of_team, 999) != ()

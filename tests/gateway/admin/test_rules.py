@@ -12,7 +12,14 @@ from gateway.admin.rules import RULES, Rule
 from tests.gateway.admin.house import ADMIN_KEY, House
 
 JSON = {"content-type": "application/json"}
-PLACES = {"team_id": "team_a", "key_id": "key_a", "request_id": "req_a", "model:path": "tiny", "name": "admin.css"}
+PLACES = {
+    "price_id": "price_none",
+    "team_id": "team_a",
+    "key_id": "key_a",
+    "request_id": "req_a",
+    "model:path": "tiny",
+    "name": "admin.css",
+}
 
 
 def filled(path: str) -> str:

@@ -14,6 +14,7 @@ from gateway.cli.main import main
 COMMANDS = """
 serve; config check; config schema; version; migrate; usage
 teams list; teams create; teams show; teams update; teams delete
+prices list; prices show; prices create; prices import; prices delete; prices reprice
 keys list; keys create; keys show; keys update; keys delete; keys rotate
 local install; local status; local start; local stop; local logs
 """

@@ -270,8 +270,24 @@ budget_events = Table(
     metadata,
     Column("account_id", Integer, ForeignKey("budget_accounts.id"), primary_key=True, autoincrement=False),
     Column("threshold", Text, primary_key=True),  # `soft`, or a share of the limit such as `0.8`
+    Column("id", Text, nullable=False),
+    Column("type", Text, nullable=False),
     Column("posted_nano_usd", BigInteger, nullable=False),
     Column("at_us", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),  # what webhooks are sent, as JSON
+    UniqueConstraint("id"),
+)
+
+# One row for each event and each webhook that wants it. Neither delivered nor given up: it waits.
+event_deliveries = Table(
+    "event_deliveries",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("webhook", Text, nullable=False),
+    Column("event_id", Text, ForeignKey("budget_events.id"), nullable=False),
+    Column("delivered_at_us", BigInteger),
+    Column("given_up_at_us", BigInteger),
+    UniqueConstraint("webhook", "event_id"),
 )
 
 # Prices given by people, beside the shipped table: the newest that is in force at a request's time counts.

@@ -21,6 +21,15 @@ from billing.queries.budgets import (
     stand_before,
 )
 from billing.queries.control import bump_control, control_version, control_versions, lock_migrations, schema_revision
+from billing.queries.events import (
+    count_waiting,
+    end_delivery,
+    give_up_oldest,
+    insert_deliveries,
+    insert_event,
+    list_events,
+    waiting_events,
+)
 from billing.queries.ledger import (
     ENTRY_COLUMNS,
     HASH_START,
@@ -86,16 +95,21 @@ __all__ = [
     "change_pending",
     "control_version",
     "control_versions",
+    "count_waiting",
     "digest_taken",
     "drop_empty_leases",
+    "end_delivery",
     "get_key",
     "get_price",
     "get_request",
     "get_team",
+    "give_up_oldest",
     "insert_account_tags",
     "insert_audit",
     "insert_batch",
+    "insert_deliveries",
     "insert_entries",
+    "insert_event",
     "insert_key",
     "insert_prices",
     "insert_requests",
@@ -105,6 +119,7 @@ __all__ = [
     "keys_of",
     "lease_serial",
     "leases_of",
+    "list_events",
     "list_keys",
     "list_prices",
     "list_requests",
@@ -130,4 +145,5 @@ __all__ = [
     "usage_of_entries",
     "usage_of_quarters",
     "used_span",
+    "waiting_events",
 ]

@@ -47,15 +47,11 @@ KEYS: Final[Mapping[Pattern, object]] = {
     ("telemetry", "sample_ratio"): 1,
     ("telemetry", "capture"): "none",
     ("metrics", "listen"): None,
-    ("alerts", "thresholds"): [Decimal("0.8"), Decimal("0.95"), Decimal("1.0")],
-    ("alerts", "webhooks"): [],
     ("retention", "requests_days"): 90,
     ("retention", "bodies_days"): 7,
 }
 # Sections of which nothing is read yet: the schema does not know them, so they are taken out whole.
-SECTIONS: Final[frozenset[Pattern]] = frozenset(
-    {("secrets",), ("limits",), ("alerts",), ("retention",), ("cache", "semantic")}
-)
+SECTIONS: Final[frozenset[Pattern]] = frozenset({("secrets",), ("limits",), ("retention",), ("cache", "semantic")})
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,6 +269,33 @@ class MetricsSection(Section):
     """Labels of the metrics."""
 
 
+class WebhookRow(Section):
+    url: Annotated[SecretStr, BeforeValidator(values.webhook_url)]
+    """Where events are sent, with POST. An address that is itself a secret is best as `env:NAME` or `file:PATH`."""
+    secret: Annotated[Secret, Field(min_length=16)]
+    """What `x-turnpike-signature` is made with, 16 characters or more."""
+    events: tuple[Literal["budget_threshold", "budget_soft_limit"], ...] = Field(
+        default=("budget_threshold", "budget_soft_limit"), min_length=1
+    )
+    """What is sent."""
+
+
+class AlertsSection(Section):
+    thresholds: tuple[Annotated[Decimal, Field(gt=0, le=1, decimal_places=6)], ...] = Field(
+        default=(Decimal("0.8"), Decimal("0.95"), Decimal("1.0")), max_length=20
+    )
+    """Shares of a budget's limit that are told when they are crossed, once in each window."""
+    webhooks: tuple[WebhookRow, ...] = Field(default=(), max_length=16)
+    """Who is told, beside the log."""
+
+    @model_validator(mode="after")
+    def _each_address_once(self) -> AlertsSection:
+        urls = [row.url.get_secret_value() for row in self.webhooks]
+        if len(set(urls)) < len(urls):
+            raise ValueError("has a webhook twice; keep one, with the events of both")
+        return self
+
+
 class Settings(Section):
     """Turnpike's configuration. Every key is optional."""
 
@@ -294,3 +321,5 @@ class Settings(Section):
     """What is told about requests."""
     metrics: MetricsSection = MetricsSection()
     """Figures for Prometheus."""
+    alerts: AlertsSection = AlertsSection()
+    """Who is told when a budget is nearly spent."""

@@ -78,6 +78,14 @@ def base_url(value: object) -> object:
     return value.rstrip("/")
 
 
+def webhook_url(value: object) -> object:
+    """An http(s) address, with a query where the receiver needs one."""
+    if not isinstance(value, str):
+        return value
+    base_url(value.partition("?")[0])
+    return printable(value)
+
+
 def database(value: object) -> object:
     """`sqlite`, the address of a SQLite file, or that of a PostgreSQL database as people have it."""
     if not isinstance(value, str) or value == "sqlite":

@@ -153,10 +153,25 @@ def _budgets() -> None:
         "budget_events",
         sa.Column("account_id", sa.Integer, autoincrement=False, nullable=False),
         sa.Column("threshold", sa.Text, nullable=False),
+        sa.Column("id", sa.Text, nullable=False),
+        sa.Column("type", sa.Text, nullable=False),
         sa.Column("posted_nano_usd", sa.BigInteger, nullable=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
+        sa.Column("document", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("account_id", "threshold", name="pk_budget_events"),
         sa.ForeignKeyConstraint(["account_id"], ["budget_accounts.id"], name="fk_budget_events_account_id"),
+        sa.UniqueConstraint("id", name="uq_budget_events_id"),
+    )
+    op.create_table(
+        "event_deliveries",
+        sa.Column("id", sa.Integer, nullable=False),
+        sa.Column("webhook", sa.Text, nullable=False),
+        sa.Column("event_id", sa.Text, nullable=False),
+        sa.Column("delivered_at_us", sa.BigInteger),
+        sa.Column("given_up_at_us", sa.BigInteger),
+        sa.PrimaryKeyConstraint("id", name="pk_event_deliveries"),
+        sa.UniqueConstraint("webhook", "event_id", name="uq_event_deliveries_webhook_event_id"),
+        sa.ForeignKeyConstraint(["event_id"], ["budget_events.id"], name="fk_event_deliveries_event_id"),
     )
 
 

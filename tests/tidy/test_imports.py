@@ -14,6 +14,7 @@ HEAVY: Final = {
 }
 # Decisions: they take time, ids, chance and bytes as arguments. A name here is a promise; the contract keeps it.
 PURE: Final = {
+    "billing.alerts",
     "billing.journal_records",
     "billing.keys",
     "billing.money",

@@ -1,0 +1,112 @@
+"""Thresholds in the database: written with the money that crossed them, and waiting until they are delivered."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+
+from billing import queries
+from billing.alerts import SOFT, thresholds_of
+from billing.budget_events import Alerts, Hook, Outbox
+from billing.database import open_engine, writing
+from billing.scopes import Account, Rule
+from billing.windows import Window
+from tests.billing.budget_rows import give_budget, set_limit
+from tests.billing.makers import AT_US
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Engine
+
+    from billing.alerts import BudgetEvent
+
+BOTH = frozenset({"budget_threshold", "budget_soft_limit"})
+ALERTS = Alerts(
+    thresholds_of([Decimal("0.8"), Decimal(1)]), (Hook("all", BOTH), Hook("soft", BOTH - {"budget_threshold"}))
+)
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    give_budget(url, soft_limit_nano_usd=500_000_000)
+    engine = open_engine(url)
+    yield engine
+    engine.dispose()
+
+
+def post(engine: Engine, amount: int, alerts: Alerts = ALERTS, at_us: int = AT_US) -> tuple[BudgetEvent, ...]:
+    """What the flusher does: adds to the account, then asks what that crossed."""
+    with writing(engine).begin() as tx:
+        rules = queries.budget_rules(tx)
+        (account,) = queries.account_ids(tx, [(rules[0], Account("b1", "team_1", 0, None))]).values()
+        queries.post_to_accounts(tx, {account: amount}, {}, "boot")
+        return alerts.crossed(tx, {account: amount}, rules, at_us)
+
+
+def waiting(engine: Engine, hook: str) -> list[str]:
+    return [event.threshold for event in Outbox(engine).waiting(hook, 100)]
+
+
+def test_each_threshold_is_told_once_and_waits_for_who_wants_it(engine: Engine) -> None:
+    told = [[event.threshold for event in post(engine, 300_000_000)] for _ in range(5)]
+    assert told == [[], [SOFT], ["0.8"], ["1"], []]
+    assert waiting(engine, "all") == [SOFT, "0.8", "1"]
+    assert waiting(engine, "soft") == [SOFT]
+    assert Outbox(engine).count() == 4
+    assert [event.threshold for event in Outbox(engine).recent(10, "b1")].count("0.8") == 1
+    assert Outbox(engine).recent(10, "b2") == []
+
+
+def test_what_was_told_is_not_told_again_when_the_limit_is_raised_and_reached_anew(url: str, engine: Engine) -> None:
+    post(engine, 900_000_000)
+    set_limit(url, "b1", 2_000_000_000)
+    assert [event.threshold for event in post(engine, 1_100_000_000)] == ["1"]
+
+
+def test_a_limit_that_was_lowered_is_told_where_the_account_stands_above_it(url: str, engine: Engine) -> None:
+    assert [event.threshold for event in post(engine, 600_000_000)] == [SOFT]
+    set_limit(url, "b1", 700_000_000)
+    with writing(engine).begin() as tx:
+        (row,) = queries.account_rows(tx, [1])
+        events = ALERTS.crossed(tx, {row.id: None}, queries.budget_rules(tx), AT_US)
+    assert [event.threshold for event in events] == ["0.8"]
+
+
+def test_money_that_was_not_posted_is_not_told(engine: Engine) -> None:
+    with writing(engine).connect() as tx:
+        rules = queries.budget_rules(tx)
+        (account,) = queries.account_ids(tx, [(rules[0], Account("b1", "team_1", 0, None))]).values()
+        queries.post_to_accounts(tx, {account: 10**9}, {}, "boot")
+        assert ALERTS.crossed(tx, {account: 10**9}, rules, AT_US)
+        tx.rollback()
+    assert waiting(engine, "all") == []
+    assert len(post(engine, 10**9)) == 3
+
+
+def test_a_budget_that_nobody_watches_asks_nothing_of_the_database(engine: Engine) -> None:
+    rule = Rule("b9", "team", "team_1", None, 1, None, Window.TOTAL, "UTC")
+    with engine.begin() as tx:
+        assert Alerts(()).crossed(tx, {1: 1}, [rule], AT_US) == ()
+        assert ALERTS.crossed(tx, {}, [rule], AT_US) == ()
+
+
+def test_what_was_delivered_or_given_up_waits_no_more(engine: Engine) -> None:
+    events = post(engine, 10**9)
+    outbox = Outbox(engine)
+    outbox.delivered("all", events[0].id, AT_US)
+    assert waiting(engine, "all") == ["0.8", "1"]
+    assert waiting(engine, "soft") == [SOFT], "each webhook for itself"
+    outbox.given_up("all", events[1].id, AT_US)
+    assert waiting(engine, "all") == ["1"]
+
+
+def test_a_queue_keeps_its_bound_by_giving_up_what_waited_longest(engine: Engine) -> None:
+    post(engine, 10**9)
+    outbox = Outbox(engine)
+    assert outbox.trim("all", AT_US, kept=3) == 0
+    assert outbox.trim("all", AT_US, kept=2) == 1
+    assert waiting(engine, "all") == ["0.8", "1"]
+    assert outbox.trim("soft", AT_US) == 0

@@ -13,7 +13,9 @@ from typing import Final, Protocol
 
 import msgspec
 
+from billing.alerts import BudgetEvent
 from billing.bank import Bank
+from billing.budget_events import Alerts
 from billing.database import open_engine
 from billing.flusher import Flusher
 from billing.holds import (
@@ -171,6 +173,10 @@ class Books:
     def reload(self) -> None:
         """Reads the budgets anew; those that are new bind the holds in flight as well. On the loop's thread."""
         self.replace(self._bank.rules())
+
+    def tell(self, alerts: Alerts, on_crossed: Callable[[Sequence[BudgetEvent]], object]) -> None:
+        """Before `open`: which thresholds of budgets are told, and who hears of them, on the flusher's thread."""
+        self._ledger.alerts, self._ledger.on_crossed = alerts, on_crossed
 
     def reload_from(self, wait_s: int = RELOAD_S_MAX) -> None:
         """The same from another thread. When it returns, slices that a change took away are back in the database."""

@@ -3,10 +3,10 @@
 Runs on the flusher's thread, beside a busy event loop: what is done per row is as little as can be.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from sqlalchemy import Connection, Engine
@@ -19,6 +19,10 @@ from billing.request_log import RequestRow, pack_request
 from billing.scopes import Account, Dimensions, Rule, Rulebook
 from billing.usage_span import QUARTER_US
 from billing.wallets import Wallet
+
+if TYPE_CHECKING:
+    from billing.alerts import BudgetEvent
+    from billing.budget_events import Alerts
 
 ACCOUNTS_MAX: Final = 100_000  # remembered; end users may be many
 PRICES_MAX: Final = 10_000
@@ -58,6 +62,10 @@ class Ledger:
         self._known = _Known()
         self._end: tuple[int, bytes] | None = None
         self.posted = 0
+        # Who is to hear of budgets that a batch brings over a threshold, and what hears of it once it is committed.
+        self.alerts: Alerts | None = None
+        self.on_crossed: Callable[[Sequence[BudgetEvent]], object] = len
+        self._crossed: tuple[BudgetEvent, ...] = ()
 
     def post(self, postings: Sequence[Posting], requests: Iterable[RequestRow], now_at_us: int, *, again: bool) -> None:
         """All of it or nothing. `again`: an earlier try may have gone through, so look before writing."""
@@ -74,13 +82,16 @@ class Ledger:
                 queries.insert_requests(tx, [(row.request_id, row.at_us, pack_request(row)) for row in requests])
         except BaseException:
             # What was learned may have been rolled back, and whether the chain grew is not known.
-            self._known, self._end = _Known(), None
+            self._known, self._end, self._crossed = _Known(), None, ()
             raise
         self._end = end
         self.posted += len(postings)
         # Also of those that an earlier try had posted: in the database they have left the lease.
         for wallet, amount in taken.items():
             wallet.posted += amount
+        if self._crossed:
+            crossed, self._crossed = self._crossed, ()
+            self.on_crossed(crossed)
 
     def take_over(self, journal: str) -> None:
         """What earlier boots of this journal had leased is free: all that they spent is posted."""
@@ -122,6 +133,8 @@ class Ledger:
         # Last, because from here to the commit nobody else comes to these accounts.
         leased = {wallet.id: amount for wallet, amount in _taken_from(postings).items()}
         queries.post_to_accounts(tx, posted, leased, self._boot_id)
+        if self.alerts is not None:
+            self._crossed = self.alerts.crossed(tx, posted, self._rulebook.rules, now_at_us)
         return batch.last_id, batch.hash
 
     def _posted_to(self, tx: Connection, postings: Sequence[Posting]) -> dict[int, int]:

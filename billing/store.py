@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
 from billing import queries
+from billing.budget_events import Outbox
 from billing.database import open_engine, writing
 from billing.holds import EntryKind
 from billing.keys import Key, digest
@@ -113,6 +114,7 @@ class Store:
         self._reading = open_engine(database_url)
         self._writing = writing(self._reading)
         self.price_list = PriceList(self._reading)
+        self.outbox = Outbox(self._reading)
 
     def migrate(self, to: str = "head") -> tuple[str, ...]:
         return migrate(self._database_url, to)

@@ -18,7 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from billing.alerts import thresholds_of
 from billing.books import Books
+from billing.budget_events import Alerts
 from billing.keys import SECRET_BYTES, Key, KeyRing, digest, mint
 from billing.price_book import PriceBook
 from billing.price_table import PriceTable, UsdRow, UsdTier, price_from_row
@@ -26,6 +28,7 @@ from billing.store import Store, prefix_of
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
 from gateway.admin.rooms import AdminRooms, DeploymentView
+from gateway.alerts import Alarms, Webhook, poster
 from gateway.built import compiled
 from gateway.config.schema import PriceRow, ProviderRow, Settings
 from gateway.door import METRICS_TYPE, FrontDoor
@@ -90,16 +93,19 @@ class App:
     refresh: Refresh
     bus: Bus
     worker: Worker
+    alarms: Alarms
+    alerts: Alerts
     admin: "_Admin"
     _tending: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Recovers what an earlier boot left, and starts the background work."""
         state, workers = self.settings.state.directory, self.worker.count
-        books_for = partial(_books_left, self.settings)
+        books_for = partial(_books_left, self.settings, self.alerts, self.alarms)
         if self.worker.index == 0:
             recover_first(state, books_for)
         self.services.books.open()
+        self.alarms.open()
         if self.worker.index == 0:
             threading.Thread(target=recover_left, args=(state, workers, books_for), daemon=True).start()
         self.refresh.open()
@@ -127,6 +133,7 @@ class App:
             self._tending.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self.refresh.close)
         await asyncio.get_running_loop().run_in_executor(None, self.services.books.close)
+        await asyncio.get_running_loop().run_in_executor(None, self.alarms.close)
         await self.bus.close()
         self.store.close()
 
@@ -170,6 +177,21 @@ def build(
         workers=worker.count,
         loop=_Loop(loop),
     )
+    webhooks = [
+        Webhook(row.url.get_secret_value(), row.secret.get_secret_value().encode(), frozenset(row.events))
+        for row in settings.alerts.webhooks
+    ]
+    alerts = Alerts(thresholds_of(settings.alerts.thresholds), tuple(webhook.hook for webhook in webhooks))
+    alarms = Alarms(
+        webhooks,
+        store.outbox,
+        poster(environ, partial(_tls, environ)),
+        clock=now_us,
+        draw=random.random,  # noqa: TID251  # the one source of chance
+        sink=line_sink(),
+        delivers=worker.index == 0,
+    )
+    books.tell(alerts, alarms.on_crossed)
     connections_for = partial(_connections, loop=loop, environ=environ)
     engines = (
         supervisor_of(settings, environ, clock=now_us, draw=random.random)  # noqa: TID251  # the one source of chance
@@ -246,12 +268,14 @@ def build(
         token_digest=lambda text: hashlib.sha256(text).digest(),
         metrics_of_all=None if worker.alone else metrics_of_all(bus, METRICS_TYPE),
     )
-    return App(settings, services, door, store, engines, refresh, bus, worker, admin)
+    return App(settings, services, door, store, engines, refresh, bus, worker, alarms, alerts, admin)
 
 
-def _books_left(settings: Settings, journal: Path, writer: int) -> Books:
+def _books_left(settings: Settings, alerts: Alerts, alarms: Alarms, journal: Path, writer: int) -> Books:
     """On a journal that no worker has any more, to post what is in it."""
-    return Books(settings.state.database_url, journal, clock=now_us, writer=writer)
+    books = Books(settings.state.database_url, journal, clock=now_us, writer=writer)
+    books.tell(alerts, alarms.on_crossed)
+    return books
 
 
 @dataclass(frozen=True, slots=True)

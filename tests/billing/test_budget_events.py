@@ -9,15 +9,18 @@ import pytest
 
 from billing import queries
 from billing.alerts import SOFT, thresholds_of
+from billing.books import Books, EntryKind
 from billing.budget_events import Alerts, Hook, Outbox
 from billing.database import open_engine, writing
 from billing.scopes import Account, Rule
 from billing.windows import Window
 from tests.billing.budget_rows import give_budget, set_limit
-from tests.billing.makers import AT_US
+from tests.billing.conftest import now_us
+from tests.billing.makers import AT_US, USAGE, hold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -110,3 +113,29 @@ def test_a_queue_keeps_its_bound_by_giving_up_what_waited_longest(engine: Engine
     assert outbox.trim("all", AT_US, kept=2) == 1
     assert waiting(engine, "all") == ["0.8", "1"]
     assert outbox.trim("soft", AT_US) == 0
+
+
+def test_the_flusher_tells_what_its_batch_has_crossed_and_recovery_as_well(url: str, tmp_path: Path) -> None:
+    give_budget(url, soft_limit_nano_usd=500_000_000)
+    told: list[str] = []
+
+    def books() -> Books:
+        made = Books(url, tmp_path / "journal", clock=now_us, boot_id=f"boot{len(told)}")
+        made.tell(ALERTS, lambda events: told.extend(event.threshold for event in events))
+        made.open()
+        return made
+
+    first = books()
+    for number in (1, 2):
+        held = hold(number, amount_nano_usd=450_000_000)
+        first.reserve_and_dispatch(held)
+        first.settle(held, USAGE, 300_000_000, EntryKind.ACTUAL)
+        first.flush()
+    assert told == [SOFT]
+    left = hold(3, amount_nano_usd=300_000_000)
+    first.reserve_and_dispatch(left)
+    first.close()
+    second = books()
+    second.flush()
+    assert told == [SOFT, "0.8"], "an outcome that nobody knows charges its hold, and that is told too"
+    second.close()

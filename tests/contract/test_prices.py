@@ -1,4 +1,4 @@
-"""A price that is given while the gateway serves counts from its instant on, in every worker, and is what the ledger has."""
+"""A price given while the gateway serves counts from its instant on, in every worker, and is what the ledger has."""
 
 from __future__ import annotations
 

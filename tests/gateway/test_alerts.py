@@ -23,6 +23,7 @@ from billing.scopes import Account
 from gateway.alerts import Alarms, Webhook, poster, signature
 from tests.billing.budget_rows import give_budget
 from tests.billing.makers import AT_US
+from tests.tidy.test_docs import snippets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -235,3 +236,18 @@ def test_a_proxy_of_the_environment_is_used() -> None:
         post = poster({"http_proxy": f"http://127.0.0.1:{port}"}, lambda: pytest.fail("no TLS here"))
         assert post("http://receiver.test/hook", b"{}", {"content-type": "application/json"}) == 200
         assert proxy.got[0][0]["host"] == "receiver.test"
+
+
+def test_the_receiver_of_the_page_takes_what_we_sign_and_nothing_else() -> None:
+    (page,) = (each.text for each in snippets("python") if each.page.name == "alerts.md")
+    names: dict[str, Any] = {}
+    exec(page[: page.index("class Receiver")], names)  # noqa: S102 - our own page
+    verify = names["is_from_turnpike"]
+    header = signature(SECRET, 1000, b"{}")
+    assert verify(SECRET, header, b"{}", 1000)
+    assert verify(SECRET, header, b"{}", 1300)
+    assert not verify(SECRET, header, b"{}", 1301)
+    assert not verify(SECRET, header, b"{ }", 1000)
+    assert not verify(b"another", header, b"{}", 1000)
+    assert not verify(SECRET, header.replace("t=1000", "t=1001"), b"{}", 1000)
+    assert not verify(SECRET, "", b"{}", 1000)

@@ -5,18 +5,18 @@ Runs on the flusher's thread, beside a busy event loop: what is done per row is 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine
 
 from billing import queries
 from billing.database import writing
-from billing.holds import EntryKind, Posting, charge_of, encode
+from billing.holds import EntryKind, Posting, charge_of
 from billing.price import UNPRICED, Price, Usage
 from billing.request_log import RequestRow, pack_request
 from billing.scopes import Account, Dimensions, Rule, Rulebook
+from billing.seal import WHOLE, Imprints, account_digest, batch_hash, head_of, price_digest
 from billing.usage_span import QUARTER_US
 from billing.wallets import Wallet
 
@@ -30,6 +30,7 @@ _ACTUAL: Final = int(EntryKind.ACTUAL)
 _OVERRUN: Final = int(EntryKind.OVERRUN)
 _json: Final = msgspec.json.Encoder(order="deterministic")
 
+_Text = TypeVar("_Text", str, str | None)
 # A cost account's dimensions: key, team, user, end user, provider, model, tags, organization.
 _Dimensions = tuple[str, str | None, str | None, str | None, str, str, tuple[str, ...], str | None]
 
@@ -42,6 +43,7 @@ class _Known:
     credits: dict[tuple[str, str], int] = field(default_factory=dict)  # by side and provider
     prices: dict[int, tuple[Price, int]] = field(default_factory=dict)
     budgeted: dict[Account, int] = field(default_factory=dict)
+    imprints: Imprints = field(default_factory=Imprints)
 
 
 class Ledger:
@@ -105,18 +107,10 @@ class Ledger:
             self._learn(tx, postings, now_at_us)
             rows = self._rows(postings, first_id, counted)
         queries.insert_entries(tx, rows)
-        times = [posting[0][2] for posting in postings]
-        batch = queries.BatchRow(
-            id=first_id,
-            last_id=first_id + (len(rows) - 1) * WRITERS_MAX,
-            writer=self._writer,
-            rows=len(rows),
-            from_us=min(times),
-            to_us=max(times),
-            at_us=now_at_us,
-            prev_hash=prev_hash,
-            hash=rows_hash(prev_hash, rows),
-        )
+        head = head_of(rows, self._writer, now_at_us)
+        imprints = self._known.imprints
+        digest = batch_hash(prev_hash, head, rows, imprints.accounts, imprints.prices)
+        batch = queries.BatchRow(*head, prev_hash, digest, WHOLE)
         queries.insert_batch(tx, batch)
         queries.add_to_usage(tx, batch)
         # Last, because from here to the commit nobody else comes to these accounts.
@@ -186,6 +180,7 @@ class Ledger:
         known = self._known
         if len(known.debits) > ACCOUNTS_MAX:
             known.debits.clear()
+            known.imprints.keep_accounts(known.credits.values())
         if len(known.prices) > PRICES_MAX:
             known.prices.clear()
         debits = {_dimensions(p) for p in postings} - known.debits.keys()
@@ -203,23 +198,17 @@ class Ledger:
         ids = queries.intern_accounts(tx, rows)
         known.debits.update((dimensions, ids[name]) for name, dimensions in names.items())
         known.credits.update((credit, ids[name]) for name, credit in credit_names.items())
-        queries.insert_account_tags(
-            tx,
-            [
-                (ids[name], *map(_storable, tag))
-                for name, dimensions in names.items()
-                for tag in split_tags(dimensions[6]).items()
-            ],
+        tags = {name: split_tags(tuple(map(_storable, dimensions[6]))) for name, dimensions in names.items()}
+        queries.insert_account_tags(tx, [(ids[name], *tag) for name in tags for tag in tags[name].items()])
+        known.imprints.accounts.update(
+            (ids[row[0]], account_digest((ids[row[0]], *row), tags.get(row[0], {}).items())) for row in rows
         )
         for price in {id(p.hold.price): p.hold.price for p in postings}.values():
             if id(price) not in known.prices:
                 document = _json.encode(price).decode()
-                known.prices[id(price)] = price, queries.intern_price(tx, price.version, document, now_at_us)
-
-
-def rows_hash(prev_hash: bytes, rows: Sequence[queries.Row]) -> bytes:
-    """A batch's hash: over its predecessor's and its rows as stored, in the order of their ids."""
-    return sha256(prev_hash + encode(rows)).digest()
+                stored = queries.intern_price(tx, price.version, document, now_at_us)
+                known.prices[id(price)] = price, stored[0]
+                known.imprints.prices[stored[0]] = price_digest(stored)
 
 
 def split_tags(tags: tuple[str, ...]) -> dict[str, str]:
@@ -265,7 +254,7 @@ def _dimensions(posting: Posting) -> _Dimensions:
     )
 
 
-def _storable(text: str | None) -> str | None:
+def _storable(text: _Text) -> _Text:
     # PostgreSQL's text holds no NUL, and a caller's own words (tags, end users) may.
     return text.replace("\0", "\ufffd") if text else text
 

@@ -31,6 +31,7 @@ class BatchRow(NamedTuple):
     at_us: int
     prev_hash: bytes
     hash: bytes
+    seal: int
 
 
 def insert_entries(tx: Connection, rows: Sequence[Row]) -> None:
@@ -79,9 +80,10 @@ def insert_account_tags(tx: Connection, rows: Sequence[Row]) -> None:
     insert(tx, "account_tags", ("account_id", "name", "value"), rows, " ON CONFLICT (account_id, name) DO NOTHING")
 
 
-def intern_price(tx: Connection, version: str, document: str, seen_at_us: int) -> int:
+def intern_price(tx: Connection, version: str, document: str, seen_at_us: int) -> Row:
+    """The row as stored: id, version, document, and when it was first seen."""
     insert(tx, "prices", _PRICE_COLUMNS, [(version, document, seen_at_us)], " ON CONFLICT (document) DO NOTHING")
-    return int(tx.execute(select(t.prices.c.id).where(t.prices.c.document == document)).scalar_one())
+    return tuple(tx.execute(select(t.prices).where(t.prices.c.document == document)).one())
 
 
 def add_to_usage(tx: Connection, batch: BatchRow) -> None:

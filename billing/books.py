@@ -16,6 +16,7 @@ import msgspec
 from billing.bank import Bank
 from billing.database import open_engine
 from billing.flusher import Flusher
+from billing.heads import Heads
 from billing.holds import (
     REQUEST_ID_CHARS_MAX,
     EntryKind,
@@ -35,6 +36,7 @@ from billing.journal import (
     JournalRecordTooLarge,
     read,
 )
+from billing.journal_damage import damage
 from billing.journal_records import Mark
 from billing.ledger import Ledger
 from billing.price import Price, Usage
@@ -112,20 +114,22 @@ class Books:
         loop: Loop | None = None,
         database_grace_s: int = DATABASE_GRACE_S,
         refuse_when_down: bool = True,
+        state: Path | None = None,
     ) -> None:
         """`clock` answers microseconds since the epoch. `sink` takes lines of JSON, many at once, on the
         flusher's thread.
 
         The journal of `directory` is this process's alone; `writer` numbers its chain of batches. `boot_id` names
         this process among all that lease from the same budgets, `workers` says how many there are. Without a `loop`
-        budgets are asked in the caller's own thread.
+        budgets are asked in the caller's own thread. The chain's head is kept, signed, below `state`.
         """
         self._engine = open_engine(database_url, busy_ms=FLUSHER_BUSY_MS)
         self._journal = Journal(
             directory, segment_bytes=segment_bytes, journal_bytes_max=journal_bytes_max, sync=journal_sync
         )
         self._boot_id = boot_id or f"{writer}.{clock()}"
-        self._ledger = Ledger(self._engine, writer, self._boot_id)
+        heads = Heads(state, self._engine) if state is not None else None
+        self._ledger = Ledger(self._engine, writer, self._boot_id, heads)
         self._flusher = Flusher(self._ledger, self._journal, clock, sink)
         self._bank = Bank(
             self._engine,
@@ -154,12 +158,19 @@ class Books:
     def open(self) -> None:
         """Recovers what an earlier boot left, then starts the flusher, which posts it before anything else."""
         left = self._journal.open(self._boot_id)
+        harmed = damage(left)
         try:
             postings = outstanding(read(left))
             requests = told_by_recovery(postings)
         except BaseException:
             self._journal.close()
             raise
+        if harmed:
+            self._ledger.harmed_journal = self._journal.rename(self._boot_id)
+            for harm in harmed:
+                _logger.error(
+                    "%s: %s; leases of journal %s stay pending", harm.path, harm.sentence, self._ledger.harmed_journal
+                )
         self._bank.journal = self._journal.name
         self._segment = self._journal.number
         self._flusher.opened[self._segment] = 0

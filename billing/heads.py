@@ -8,12 +8,14 @@ import hmac
 import logging
 import os
 import secrets
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 import msgspec
+from sqlalchemy import Engine
+
+from billing import queries
 
 HEAD_BYTES: Final = 512  # one sector: written whole or not at all
 KEY_FILE: Final = "ledger.key"
@@ -47,24 +49,35 @@ _head: Final = msgspec.json.Decoder(Head)
 
 
 class Heads:
-    """The heads below one state directory. `stands` tells whether a chain of the database still holds a head."""
+    """The heads of one database's chains, below one state directory."""
 
-    def __init__(self, state: Path, stands: Callable[[Head], bool]) -> None:
+    def __init__(self, state: Path, engine: Engine) -> None:
         self.directory = state / "ledger" / "heads"
-        self._stands = stands
+        self._engine = engine
         self._key = _signing_key(state)
         self._last: dict[int, str] = {}  # by writer: what its file holds, as this process wrote it
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def put(self, writer: int, end: tuple[int, bytes], prev_hash: bytes, at_us: int, *, shared: bool = False) -> None:
-        """A chain has grown to that end. A writer of several processes is `shared`: the newest head stays."""
-        head = Head(writer, end[0], end[1].hex(), at_us)
+        """A chain has grown to that end. A writer of several processes is `shared`: the newest head stays.
+
+        What is in the database stays in it whether or not its head can be written: an error is told and no more.
+        """
+        try:
+            self._put(Head(writer, end[0], end[1].hex(), at_us), prev_hash, shared=shared)
+        except OSError:
+            _logger.exception(
+                "the head of writer %d's chain cannot be written: free the disk of %s", writer, self.directory
+            )
+
+    def _put(self, head: Head, prev_hash: bytes, *, shared: bool) -> None:
+        writer = head.writer
         fd = os.open(self.directory / f"{writer}.json", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             if shared:
                 fcntl.flock(fd, fcntl.LOCK_EX)
             known = not shared and self._last.get(writer) == prev_hash.hex()
-            if known or self._older(fd, writer, prev_hash, end[0]):
+            if known or self._older(fd, writer, prev_hash, head.last_id):
                 os.pwrite(fd, _document(self._key, head), 0)
                 self._last[writer] = head.hash
         finally:
@@ -85,6 +98,10 @@ class Heads:
         if old.hash != prev_hash.hex() and not self._stands(old):
             self._set_aside(found, writer, old.last_id)
         return True
+
+    def _stands(self, head: Head) -> bool:
+        with self._engine.connect() as connection, connection.begin():
+            return queries.chain_holds(connection, head.writer, head.last_id, bytes.fromhex(head.hash))
 
     def _set_aside(self, found: bytes, writer: int, last_id: int) -> None:
         path = self.directory / f"{writer}.lost-{last_id}.json"

@@ -105,6 +105,12 @@ class Journal:
         self._begin()
         return left
 
+    def rename(self, name: str) -> str:
+        """A new name, by which it leases from now on; answers the old one, whose leases are not its any more."""
+        before, self.name = self.name, name
+        (self.directory / "name").write_text(f"{name}\n")
+        return before
+
     def append(self, mark: int, payload: bytes) -> int:
         """Writes a record that needs room of its own; answers its segment's number."""
         size = FRAME.size + len(payload)

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from billing import queries
 from billing.database import writing
+from billing.heads import Heads
 from billing.holds import EntryKind, Posting, charge_of
 from billing.price import UNPRICED, Price, Usage
 from billing.request_log import RequestRow, pack_request
@@ -49,12 +50,14 @@ class _Known:
 class Ledger:
     """One writer's chain of batches."""
 
-    def __init__(self, engine: Engine, writer: int, boot_id: str = "") -> None:
+    def __init__(self, engine: Engine, writer: int, boot_id: str = "", heads: Heads | None = None) -> None:
         if not 0 <= writer < WRITERS_MAX:
             raise ValueError(f"writer {writer} is out of range: use 0 to {WRITERS_MAX - 1}")
         self._engine = writing(engine)
         self._writer = writer
         self._boot_id = boot_id
+        self._heads = heads
+        self.harmed_journal = ""  # while its postings are recovered: what they spent leaves its leases, which stay
         self._rulebook = Rulebook()
         self._rules_version = 0
         self._known = _Known()
@@ -70,7 +73,7 @@ class Ledger:
             with self._engine.begin() as tx:
                 if again:
                     postings = _not_yet_posted(tx, postings)
-                end = self._end or queries.chain_end(tx, self._writer)
+                end = before = self._end or queries.chain_end(tx, self._writer)
                 if postings:
                     end = self._write(tx, postings, end, now_at_us)
                 queries.insert_requests(tx, [(row.request_id, row.at_us, pack_request(row)) for row in requests])
@@ -79,6 +82,8 @@ class Ledger:
             self._known, self._end = _Known(), None
             raise
         self._end = end
+        if self._heads is not None and end != before:
+            self._heads.put(self._writer, end, before[1], now_at_us)
         self.posted += len(postings)
         # Also of those that an earlier try had posted: in the database they have left the lease.
         for wallet, amount in taken.items():
@@ -116,6 +121,8 @@ class Ledger:
         # Last, because from here to the commit nobody else comes to these accounts.
         leased = {wallet.id: amount for wallet, amount in _taken_from(postings).items()}
         queries.post_to_accounts(tx, posted, leased, self._boot_id)
+        if self.harmed_journal:
+            queries.take_from_leases(tx, posted, self.harmed_journal)
         return batch.last_id, batch.hash
 
     def _posted_to(self, tx: Connection, postings: Sequence[Posting]) -> dict[int, int]:

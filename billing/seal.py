@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final
 
+import msgspec
+
 from billing.holds import encode
 
 ROWS_ALONE: Final = 1  # how the first release hashed: entries and nothing else
@@ -64,6 +66,11 @@ def batch_hash(
     whole.update(b"".join([prices.get(price_id, _GONE) for price_id in priced]))
     whole.update(encode(rows))
     return whole.digest()
+
+
+def closing_name(budget_id: str, subject: str, window_start_us: int) -> str:
+    """The suspense account of one budget account: what leases on it may have spent that nobody will ever know."""
+    return msgspec.json.encode(("suspense", "lease", budget_id, subject, window_start_us)).decode()
 
 
 def head_of(rows: Sequence[Row], writer: int, now_at_us: int) -> tuple[int, int, int, int, int, int, int]:

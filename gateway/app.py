@@ -147,6 +147,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         clock=now_us,
         sink=line_sink(),
         boot_id=secrets.token_hex(8),
+        state=directory,
         loop=_Loop(loop),
     )
     connections_for = partial(_connections, loop=loop, environ=environ)

@@ -18,6 +18,7 @@ from billing.queries.budgets import (
     share_budgets,
     spent,
     stand_before,
+    take_from_leases,
 )
 from billing.queries.control import control_version, lock_migrations, schema_revision
 from billing.queries.ledger import (
@@ -26,6 +27,7 @@ from billing.queries.ledger import (
     BatchRow,
     add_to_usage,
     chain_end,
+    chain_holds,
     insert_account_tags,
     insert_batch,
     insert_entries,
@@ -77,6 +79,7 @@ __all__ = [
     "add_to_usage",
     "budget_rules",
     "chain_end",
+    "chain_holds",
     "change_leases",
     "change_pending",
     "control_version",
@@ -109,6 +112,7 @@ __all__ = [
     "share_budgets",
     "spent",
     "stand_before",
+    "take_from_leases",
     "team_has_live_keys",
     "team_names",
     "update_key",

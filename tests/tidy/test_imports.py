@@ -14,11 +14,14 @@ HEAVY: Final = {
 }
 # Decisions: they take time, ids, chance and bytes as arguments. A name here is a promise; the contract keeps it.
 PURE: Final = {
+    "billing.cost_export",
     "billing.journal_records",
     "billing.keys",
     "billing.money",
     "billing.price",
+    "billing.reconcile",
     "billing.recovery",
+    "billing.seal",
     "billing.usage_span",
     "cache.exact",
     "cache.fingerprint",

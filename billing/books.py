@@ -4,6 +4,7 @@ Everything here but `open`, `flush` and `close` runs on the event loop's thread 
 journal's pages; the flusher's thread carries it into the database.
 """
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -38,6 +39,7 @@ from billing.journal import (
 )
 from billing.journal_damage import damage
 from billing.journal_records import Mark
+from billing.journal_sync import JournalSync
 from billing.ledger import Ledger
 from billing.price import Price, Usage
 from billing.recovery import outstanding, told_by_recovery
@@ -127,6 +129,7 @@ class Books:
         self._journal = Journal(
             directory, segment_bytes=segment_bytes, journal_bytes_max=journal_bytes_max, sync=journal_sync
         )
+        self._sync = JournalSync(self._journal.sync) if journal_sync == "group" else None
         self._boot_id = boot_id or f"{writer}.{clock()}"
         heads = Heads(state, self._engine) if state is not None else None
         self._ledger = Ledger(self._engine, writer, self._boot_id, heads)
@@ -210,6 +213,8 @@ class Books:
         """Flushes everything. Where the database does not take it, the journal stays, and the next start posts it."""
         if self._threaded:
             self._bank.close()
+        if self._sync is not None:
+            self._sync.close()
         if self._flusher.close() and not self._reserved and not self._dispatched:
             # Everything is posted: what is still leased is free.
             self._ledger.leave(self._journal.name)
@@ -222,6 +227,10 @@ class Books:
         """What was settled before stands in the database after."""
         if not self._flusher.flush(wait_s):
             raise FlushTimedOut(f"the database took no rows for {wait_s} s: see the log; nothing is lost")
+
+    def durable(self) -> "asyncio.Future[None] | None":
+        """With `journal_sync: group`, to be awaited between a dispatch and the first byte. None: nothing to wait for."""
+        return None if self._sync is None else self._sync.durable()
 
     def reserve(self, hold: Hold, wallets: tuple[Wallet, ...] = NOTHING) -> None:
         """R. `wallets` are those that the hold was taken from."""

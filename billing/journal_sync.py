@@ -9,10 +9,12 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
+from billing.journal import JournalFull
+
 _logger: Final = logging.getLogger(__name__)
 
 
-class JournalNotDurable(Exception):
+class JournalNotDurable(JournalFull):
     """The disk did not take the journal; nothing was sent."""
 
 

@@ -5,7 +5,7 @@ Runs on the flusher's thread, beside a busy event loop: what is done per row is 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from sqlalchemy import Connection, Engine
@@ -14,6 +14,7 @@ from billing import queries
 from billing.database import writing
 from billing.heads import Heads
 from billing.holds import EntryKind, Posting, charge_of
+from billing.interned import cost_row, other_row, tags_of
 from billing.price import UNPRICED, Price, Usage
 from billing.request_log import RequestRow, pack_request
 from billing.scopes import Account, Dimensions, Rule, Rulebook
@@ -25,14 +26,12 @@ ACCOUNTS_MAX: Final = 100_000  # remembered; end users may be many
 PRICES_MAX: Final = 10_000
 WRITERS_MAX: Final = 4096  # an id's last 12 bits, so that writers never meet
 
-_EPOCH_US: Final = 1_735_689_600_000_000  # 2025: 51 bits of microseconds since then last for 71 years
+EPOCH_US: Final = 1_735_689_600_000_000  # 2025: 51 bits of microseconds since then last for 71 years
 _SAVING: Final = int(EntryKind.SAVING)
 _ACTUAL: Final = int(EntryKind.ACTUAL)
 _OVERRUN: Final = int(EntryKind.OVERRUN)
 _json: Final = msgspec.json.Encoder(order="deterministic")
 
-_Text = TypeVar("_Text", str, str | None)
-# A cost account's dimensions: key, team, user, end user, provider, model, tags, organization.
 _Dimensions = tuple[str, str | None, str | None, str | None, str, str, tuple[str, ...], str | None]
 
 
@@ -103,7 +102,7 @@ class Ledger:
         self, tx: Connection, postings: Sequence[Posting], end: tuple[int, bytes], now_at_us: int
     ) -> tuple[int, bytes]:
         last_id, prev_hash = end
-        first_id = max(((now_at_us - _EPOCH_US) << 12) | self._writer, last_id + WRITERS_MAX)
+        first_id = max(((now_at_us - EPOCH_US) << 12) | self._writer, last_id + WRITERS_MAX)
         counted = _counted(tx, postings)
         posted = self._posted_to(tx, postings)
         try:
@@ -192,20 +191,13 @@ class Ledger:
             known.prices.clear()
         debits = {_dimensions(p) for p in postings} - known.debits.keys()
         credit_accounts = {(_side(p.kind, p.hold.price), p.hold.provider) for p in postings} - known.credits.keys()
-        names = {_name("cost", *dimensions): dimensions for dimensions in debits}
-        credit_names = {_name(*credit): credit for credit in credit_accounts}
-        rows: list[queries.Row] = [
-            (name, "cost", *map(_storable, dimensions[:6]), _storable(dimensions[7]))
-            for name, dimensions in names.items()
-        ]
-        rows += [
-            (name, side, None, None, None, None, provider, None, None)
-            for name, (side, provider) in credit_names.items()
-        ]
+        cost_rows = {dimensions: cost_row(dimensions) for dimensions in debits}
+        credit_rows = {credit: other_row(*credit) for credit in credit_accounts}
+        rows: list[queries.Row] = [*cost_rows.values(), *credit_rows.values()]
         ids = queries.intern_accounts(tx, rows)
-        known.debits.update((dimensions, ids[name]) for name, dimensions in names.items())
-        known.credits.update((credit, ids[name]) for name, credit in credit_names.items())
-        tags = {name: split_tags(tuple(map(_storable, dimensions[6]))) for name, dimensions in names.items()}
+        known.debits.update((dimensions, ids[row[0]]) for dimensions, row in cost_rows.items())
+        known.credits.update((credit, ids[row[0]]) for credit, row in credit_rows.items())
+        tags = {row[0]: tags_of(dimensions) for dimensions, row in cost_rows.items()}
         queries.insert_account_tags(tx, [(ids[name], *tag) for name in tags for tag in tags[name].items()])
         known.imprints.accounts.update(
             (ids[row[0]], account_digest((ids[row[0]], *row), tags.get(row[0], {}).items())) for row in rows
@@ -216,11 +208,6 @@ class Ledger:
                 stored = queries.intern_price(tx, price.version, document, now_at_us)
                 known.prices[id(price)] = price, stored[0]
                 known.imprints.prices[stored[0]] = price_digest(stored)
-
-
-def split_tags(tags: tuple[str, ...]) -> dict[str, str]:
-    """`feature=search` by name; of two with the same name the first counts."""
-    return {name: value for name, _, value in (tag.partition("=") for tag in reversed(tags))}
 
 
 def split(posting: Posting) -> tuple[Posting, ...]:
@@ -259,15 +246,6 @@ def _dimensions(posting: Posting) -> _Dimensions:
         *(hold.key_id, hold.team_id, hold.user_id, hold.end_user, hold.provider, hold.model, hold.tags),
         hold.organization_id,
     )
-
-
-def _storable(text: _Text) -> _Text:
-    # PostgreSQL's text holds no NUL, and a caller's own words (tags, end users) may.
-    return text.replace("\0", "\ufffd") if text else text
-
-
-def _name(*parts: object) -> str:
-    return _json.encode(parts).decode()
 
 
 def _not_yet_posted(tx: Connection, postings: Sequence[Posting]) -> list[Posting]:

@@ -4,7 +4,9 @@ the sums that reports read against the entries, and each budget's posted amount 
 Streams in the order of ids and remembers one batch a writer, whatever the ledger's size.
 """
 
-from collections.abc import Iterator, Mapping
+import sqlite3
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -84,8 +86,10 @@ def verify(engine: Engine, state: Path | None) -> Verdict:
             _read(tx, reading)
             _compare(reading, demanded=state is not None)
             _sums(tx, reading)
-    except DatabaseError as error:
-        reading.tell("unreadable", f"the database cannot be read: {error.orig}: restore it from a backup")
+    except (DatabaseError, sqlite3.Error, UnicodeError) as error:
+        # The last two: SQLite found its schema in shreds, and the driver could not even say so.
+        reason = getattr(error, "orig", None) or error
+        reading.tell("unreadable", f"the database cannot be read: {reason}: restore it from a backup")
     return Verdict(not reading.problems, reading.batches, reading.entries, tuple(reading.problems))
 
 
@@ -93,7 +97,12 @@ def _account_digests(tx: Connection) -> dict[int, bytes]:
     tags: dict[Any, list[Any]] = {}
     for account_id, name, value in q.all_account_tags(tx):
         tags.setdefault(account_id, []).append((name, value))
-    return {row[0]: account_digest(row, tags.get(row[0], ())) for row in q.all_accounts(tx)}
+    digests = {}
+    for row in q.all_accounts(tx):
+        # Tags that are no text any more have no order; without a digest every batch that names them shows.
+        with suppress(TypeError):
+            digests[row[0]] = account_digest(row, tags.get(row[0], ()))
+    return digests
 
 
 def _price_digests(tx: Connection) -> dict[int, bytes]:
@@ -102,9 +111,13 @@ def _price_digests(tx: Connection) -> dict[int, bytes]:
 
 def _read(tx: Connection, reading: _Reading) -> None:
     """Entries belong to the batch whose ids they lie between: a flipped `batch_id` is found, not followed."""
-    coming = _batches(tx, reading)
+    with closing(_batches(tx, reading)) as coming, closing(q.all_entries(tx)) as rows:
+        _group(reading, coming, rows)
+
+
+def _group(reading: _Reading, coming: Iterator[queries.BatchRow], rows: Iterator[queries.Row]) -> None:
     following = next(coming, None)
-    for row in q.all_entries(tx):
+    for row in rows:
         reading.entries += 1
         while following is not None and following.id <= row[_ID]:
             _begin(reading, following)
@@ -121,7 +134,7 @@ def _read(tx: Connection, reading: _Reading) -> None:
         _end(reading, chain)
 
 
-def _batches(tx: Connection, reading: _Reading) -> Iterator[queries.BatchRow]:
+def _batches(tx: Connection, reading: _Reading) -> Generator[queries.BatchRow, None, None]:
     for batch in q.all_batches(tx):
         if isinstance(batch.id, int):
             yield batch

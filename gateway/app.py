@@ -148,6 +148,7 @@ def build(settings: Settings, environ: Mapping[str, str], admin_secret: str) -> 
         sink=line_sink(),
         boot_id=secrets.token_hex(8),
         state=directory,
+        journal_sync=settings.billing.journal_sync,
         loop=_Loop(loop),
     )
     connections_for = partial(_connections, loop=loop, environ=environ)

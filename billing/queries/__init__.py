@@ -1,5 +1,6 @@
 """Every SQL statement of the books, one function each. They take the caller's transaction and never commit."""
 
+from billing.queries.audit import audit_end, insert_audit
 from billing.queries.budgets import (
     AccountRow,
     LeaseChange,
@@ -77,6 +78,7 @@ __all__ = [
     "account_ids",
     "account_rows",
     "add_to_usage",
+    "audit_end",
     "budget_rules",
     "chain_end",
     "chain_holds",
@@ -89,6 +91,7 @@ __all__ = [
     "get_request",
     "get_team",
     "insert_account_tags",
+    "insert_audit",
     "insert_batch",
     "insert_entries",
     "insert_key",

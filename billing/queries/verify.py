@@ -1,6 +1,6 @@
 """What `ledger verify` reads: everything, in the order of ids, a stretch at a time, as of one moment."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -45,7 +45,7 @@ def _text_or_bytes(found: bytes) -> str | bytes:
         return found
 
 
-def all_entries(tx: Connection) -> Iterator[Row]:
+def all_entries(tx: Connection) -> Generator[Row, None, None]:
     return _all(tx, select(t.entries).order_by(t.entries.c.id))
 
 
@@ -67,7 +67,7 @@ def all_prices(tx: Connection) -> Iterator[Row]:
     return _all(tx, select(t.prices).order_by(t.prices.c.id))
 
 
-def _all(tx: Connection, statement: Select[Any]) -> Iterator[Row]:
+def _all(tx: Connection, statement: Select[Any]) -> Generator[Row, None, None]:
     """Rows as the driver gives them: a type's own conversion would fail on what has been tampered with."""
     text = str(statement.compile(tx.engine, compile_kwargs={"literal_binds": True}))
     with tx.execution_options(stream_results=True).exec_driver_sql(text) as cursor:

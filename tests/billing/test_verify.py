@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine, text
 
-from billing.books import Books, EntryKind, Usage
+from billing.books import Books, EntryKind
 from billing.database import normalised, open_engine
 from billing.heads import HEAD_BYTES, Heads, read_heads
 from billing.migrating import migrate
@@ -259,4 +259,3 @@ def _all_places(image: bytearray, word: bytes) -> list[int]:
 
 def test_usage_of_nothing_is_whole(url: str, tmp_path: Path) -> None:
     assert checked(url, tmp_path) == Verdict(ok=True, batches=0, entries=0, problems=())
-    assert Usage() == (0,) * 7

@@ -13,10 +13,18 @@ from tests.tidy.repository import SIBLINGS, importable_modules
 ELSEWHERE: Final = frozenset(
     {
         "billing.books.FlushTimedOut",
+        "billing.cost_export.ExportUnreadable",
         "billing.database.UnsupportedDatabase",
+        "billing.heads.HeadUnsigned",
         "billing.journal.JournalInUse",
         "billing.migrating.MigrationFailed",
+        "billing.reconcile.NoRate",
         "billing.recovery.JournalUnreadable",
+        "billing.refusals.AlreadyExists",
+        "billing.refusals.Conflict",
+        "billing.refusals.Invalid",
+        "billing.refusals.NotFound",
+        "billing.refusals.Stale",
         "billing.store.AlreadyExists",
         "billing.store.Conflict",
         "billing.store.Invalid",

@@ -4,6 +4,7 @@ Everything here but `open`, `flush` and `close` runs on the event loop's thread 
 journal's pages; the flusher's thread carries it into the database.
 """
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ from billing.bank import Bank
 from billing.budget_events import Alerts
 from billing.database import open_engine
 from billing.flusher import Flusher
+from billing.heads import Heads
 from billing.holds import (
     REQUEST_ID_CHARS_MAX,
     EntryKind,
@@ -37,7 +39,9 @@ from billing.journal import (
     JournalRecordTooLarge,
     read,
 )
+from billing.journal_damage import damage
 from billing.journal_records import Mark
+from billing.journal_sync import JournalSync
 from billing.ledger import Ledger
 from billing.price import Price, Usage
 from billing.recovery import outstanding, told_by_recovery
@@ -114,20 +118,23 @@ class Books:
         loop: Loop | None = None,
         database_grace_s: int = DATABASE_GRACE_S,
         refuse_when_down: bool = True,
+        state: Path | None = None,
     ) -> None:
         """`clock` answers microseconds since the epoch. `sink` takes lines of JSON, many at once, on the
         flusher's thread.
 
         The journal of `directory` is this process's alone; `writer` numbers its chain of batches. `boot_id` names
         this process among all that lease from the same budgets, `workers` says how many there are. Without a `loop`
-        budgets are asked in the caller's own thread.
+        budgets are asked in the caller's own thread. The chain's head is kept, signed, below `state`.
         """
         self._engine = open_engine(database_url, busy_ms=FLUSHER_BUSY_MS)
         self._journal = Journal(
             directory, segment_bytes=segment_bytes, journal_bytes_max=journal_bytes_max, sync=journal_sync
         )
+        self._sync = JournalSync(self._journal.sync) if journal_sync == "group" else None
         self._boot_id = boot_id or f"{writer}.{clock()}"
-        self._ledger = Ledger(self._engine, writer, self._boot_id)
+        heads = Heads(state, self._engine) if state is not None else None
+        self._ledger = Ledger(self._engine, writer, self._boot_id, heads)
         self._flusher = Flusher(self._ledger, self._journal, clock, sink)
         self._bank = Bank(
             self._engine,
@@ -156,12 +163,19 @@ class Books:
     def open(self) -> None:
         """Recovers what an earlier boot left, then starts the flusher, which posts it before anything else."""
         left = self._journal.open(self._boot_id)
+        harmed = damage(left)
         try:
             postings = outstanding(read(left))
             requests = told_by_recovery(postings)
         except BaseException:
             self._journal.close()
             raise
+        if harmed:
+            self._ledger.harmed_journal = self._journal.rename(self._boot_id)
+            for harm in harmed:
+                _logger.error(
+                    "%s: %s; leases of journal %s stay pending", harm.path, harm.sentence, self._ledger.harmed_journal
+                )
         self._bank.journal = self._journal.name
         self._segment = self._journal.number
         self._flusher.opened[self._segment] = 0
@@ -205,6 +219,8 @@ class Books:
         """Flushes everything. Where the database does not take it, the journal stays, and the next start posts it."""
         if self._threaded:
             self._bank.close()
+        if self._sync is not None:
+            self._sync.close()
         if self._flusher.close() and not self._reserved and not self._dispatched:
             # Everything is posted: what is still leased is free.
             self._ledger.leave(self._journal.name)
@@ -217,6 +233,10 @@ class Books:
         """What was settled before stands in the database after."""
         if not self._flusher.flush(wait_s):
             raise FlushTimedOut(f"the database took no rows for {wait_s} s: see the log; nothing is lost")
+
+    def durable(self) -> "asyncio.Future[None] | None":
+        """With `journal_sync: group`, to be awaited between a dispatch and the first byte. None: nothing to wait for."""
+        return None if self._sync is None else self._sync.durable()
 
     def reserve(self, hold: Hold, wallets: tuple[Wallet, ...] = NOTHING) -> None:
         """R. `wallets` are those that the hold was taken from."""

@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 
 from billing.holds import Posting
 from billing.journal import Journal
+from billing.journal_damage import set_aside
 from billing.ledger import Ledger
 from billing.request_log import RequestRow, as_line
 
@@ -116,13 +117,26 @@ class Flusher:
             part, rows = postings[at : at + ROWS_MAX], requests[at : at + ROWS_MAX]
             if not self._deliver(part, rows, again=True):
                 return False
-        if not self._until_done(lambda: self._ledger.take_over(journal)):
+        if self._ledger.harmed_journal:
+            self._leave_pending(left)
+        elif not self._until_done(lambda: self._ledger.take_over(journal)):
             return False
         for path in left:
             path.unlink(missing_ok=True)
         if self._ledger.posted > before:
             _logger.warning("recovered %d attempts that an earlier boot had not posted", self._ledger.posted - before)
         return True
+
+    def _leave_pending(self, left: tuple[Path, ...]) -> None:
+        """Not everything that was spent is known: what is leased stays so until a person closes it."""
+        aside = set_aside(left)
+        _logger.error(
+            "the journal of an earlier boot is harmed: what it still told of is posted, its segments are kept in %s;"
+            " `turnpike ledger show` lists the leases of journal %s, `turnpike ledger close` ends each as unknown",
+            aside,
+            self._ledger.harmed_journal,
+        )
+        self._ledger.harmed_journal = ""
 
     def _deliver(self, postings: Sequence[Posting], requests: Sequence[RequestRow], *, again: bool) -> bool:
         tried = again

@@ -22,6 +22,7 @@ class EntryKind(IntEnum):
     REFUND = 5
     ADJUSTMENT = 6
     SAVING = 7  # what an answer from the cache had cost: a memo, never spend
+    OPENING = 8  # what had been spent elsewhere before it moved in here
 
 
 class Hold(NamedTuple):

@@ -1,6 +1,7 @@
 """One worker's journal: an append is one copy into mapped, preallocated pages, so `kill -9` loses nothing.
 
-What was appended stays in the page cache when the process dies. A power cut may lose seconds (`journal_sync: os`).
+What was appended stays in the page cache when the process dies. What a power cut may lose is `journal_sync`'s choice:
+`os` seconds; `group` and `always` no attempt whose first byte went upstream, `always` no usage that was noted either.
 """
 
 import fcntl
@@ -15,12 +16,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from billing.journal_records import END, FRAME, MAGIC, Record, records, seeds
+from billing.journal_records import END, FRAME, MAGIC, Record, beyond, records, seeds
 
 SEGMENT_BYTES: Final = 16 * 1024 * 1024
 JOURNAL_BYTES_MAX: Final = 256 * 1024 * 1024
 RECORD_BYTES_MAX: Final = 16 * 1024
 USAGE_RECORD_BYTES_MAX: Final = 320  # what a dispatched attempt is promised: room for its U or its X
+SYNCS: Final = ("os", "group", "always")
 SPARES: Final = 2  # segments ahead of need; one lasts 1.6 s at 25,000 requests a second
 
 _logger: Final = logging.getLogger(__name__)
@@ -42,6 +44,7 @@ class JournalRecordTooLarge(ValueError):
 class _Segment(NamedTuple):
     number: int
     path: Path
+    fd: int
     pages: mmap.mmap
 
 
@@ -56,8 +59,8 @@ class Journal:
         journal_bytes_max: int = JOURNAL_BYTES_MAX,
         sync: str = "os",
     ) -> None:
-        if sync != "os":
-            raise ValueError(f"journal_sync {sync!r} is not supported yet: use 'os'")
+        if sync not in SYNCS:
+            raise ValueError(f"journal_sync {sync!r} is not known: use one of {', '.join(SYNCS)}")
         if segment_bytes < 4 * RECORD_BYTES_MAX or journal_bytes_max < (1 + SPARES) * segment_bytes:
             raise ValueError(
                 f"a journal of {journal_bytes_max} bytes in segments of {segment_bytes} is too small:"
@@ -72,6 +75,7 @@ class Journal:
         self._full: list[_Segment] = []
         self._last_number = 0
         self._seeds: dict[int, int] = {}
+        self._always, self._durable = sync == "always", sync != "os"
         self._limit = segment_bytes - len(END)
         # Bytes that may still be written once every promised usage record is. The margin pays for the tail of a
         # segment into which the next record did not fit.
@@ -101,6 +105,12 @@ class Journal:
         self._begin()
         return left
 
+    def rename(self, name: str) -> str:
+        """A new name, by which it leases from now on; answers the old one, whose leases are not its any more."""
+        before, self.name = self.name, name
+        (self.directory / "name").write_text(f"{name}\n")
+        return before
+
     def append(self, mark: int, payload: bytes) -> int:
         """Writes a record that needs room of its own; answers its segment's number."""
         size = FRAME.size + len(payload)
@@ -115,14 +125,26 @@ class Journal:
         if size + USAGE_RECORD_BYTES_MAX > self._room or size > RECORD_BYTES_MAX:
             self._find_room(size, USAGE_RECORD_BYTES_MAX)
         self._room -= size + USAGE_RECORD_BYTES_MAX
-        return self._write(mark, payload, size)
+        number = self._write(mark, payload, size)
+        if self._always:
+            self.sync()
+        return number
 
     def append_promised(self, mark: int, payload: bytes) -> int:
         """Writes the U or X that an earlier `append_promising` has room for; never refused."""
         size = FRAME.size + len(payload)
         assert size <= USAGE_RECORD_BYTES_MAX, "a usage record outgrew its promise"
         self._room += USAGE_RECORD_BYTES_MAX - size
-        return self._write(mark, payload, size)
+        number = self._write(mark, payload, size)
+        if self._always:
+            self.sync()
+        return number
+
+    def sync(self) -> None:
+        """What was appended before outlives a power cut after. Any thread may ask; those of a full segment are synced
+        when it is left.
+        """
+        os.fdatasync(self._ready[0].fd)
 
     def tend(self, done_below: int) -> None:
         """Keeps spare segments ready and frees those with a number below `done_below`, all posted."""
@@ -137,7 +159,7 @@ class Journal:
     def close(self) -> None:
         """Lets go of files and lock. What was appended stays; `discard` is for a journal whose rows are all posted."""
         for segment in (*self._full, *self._ready, *self._spares):
-            segment.pages.close()
+            _close(segment)
         self._full, self._room = [], 0
         self._ready.clear()
         self._spares.clear()
@@ -181,6 +203,9 @@ class Journal:
     def _roll(self) -> None:
         # There is a next one: what does not fit here was let in by room, and the room left is all in those behind.
         self._room -= self._limit - RECORD_BYTES_MAX - self._at
+        if self._durable:
+            # A hold may stand here and its D in the next, which alone will be synced from now on.
+            self.sync()
         self._full.append(self._ready.popleft())
         self._begin()
 
@@ -199,14 +224,18 @@ class Journal:
         self._last_number += 1
         path = self.directory / f"{self._last_number:012d}.tpj"
         try:
-            return _Segment(self._last_number, path, _preallocated(path, self._segment_bytes))
+            segment = _Segment(self._last_number, path, *_preallocated(path, self._segment_bytes))
         except OSError:
             path.unlink(missing_ok=True)
+            # Numbers have no gaps, so that a segment that somebody took away is missed.
+            self._last_number -= 1
             raise
+        self._sync_names()
+        return segment
 
     def _reuse(self, segment: _Segment) -> None:
         if self._ahead() >= SPARES:
-            segment.pages.close()
+            _close(segment)
             segment.path.unlink()
             return
         # A used segment needs no new blocks: on a full disk this is what keeps paid routes open.
@@ -214,7 +243,17 @@ class Journal:
         path = self.directory / f"{self._last_number:012d}.tpj"
         segment.pages[len(MAGIC) : len(MAGIC) + len(END)] = END
         segment.path.rename(path)
-        self._spares.append(_Segment(self._last_number, path, segment.pages))
+        self._sync_names()
+        self._spares.append(segment._replace(number=self._last_number, path=path))
+
+    def _sync_names(self) -> None:
+        """A file that a power cut has unnamed is lost, however well its bytes were kept."""
+        if self._durable:
+            fd = os.open(self.directory, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
 
 
 def segments(directory: Path) -> tuple[Path, ...]:
@@ -227,15 +266,17 @@ def segment_number(path: Path) -> int:
 
 
 def read(left: Iterable[Path]) -> Iterator[Record]:
-    """Everything that segments hold, in the order in which it was written."""
+    """Everything that segments hold, in the order in which it was written; of damaged ones what is whole."""
     for path in left:
-        image, end = path.read_bytes(), len(MAGIC)
-        for record in records(image, segment_number(path)):
+        image, number, end = path.read_bytes(), segment_number(path), len(MAGIC)
+        for record in records(image, number):
             end += FRAME.size + len(record.payload)
             yield record
         if not image.startswith(END, end):
             # A kill in mid-copy leaves at most one of these, of a record that nobody had acted on.
-            _logger.warning("%s: the record at byte %d is not whole; what follows it is not read", path, end)
+            _logger.warning("%s: the record at byte %d is not whole", path, end)
+        for _, record in beyond(image, number, end):
+            yield record
 
 
 def _exclusively(path: Path) -> int:
@@ -258,12 +299,18 @@ def _named(path: Path, fresh_name: str) -> str:
         return fresh_name
 
 
-def _preallocated(path: Path, size: int) -> mmap.mmap:
+def _close(segment: _Segment) -> None:
+    segment.pages.close()
+    os.close(segment.fd)
+
+
+def _preallocated(path: Path, size: int) -> tuple[int, mmap.mmap]:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(fd, 0, size)
         pages = mmap.mmap(fd, size)
-    finally:
+    except BaseException:
         os.close(fd)
+        raise
     pages[: len(MAGIC)] = MAGIC
-    return pages
+    return fd, pages

@@ -5,7 +5,6 @@ Runs on the flusher's thread, beside a busy event loop: what is done per row is 
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -13,10 +12,13 @@ from sqlalchemy import Connection, Engine
 
 from billing import queries
 from billing.database import writing
-from billing.holds import EntryKind, Posting, charge_of, encode
+from billing.heads import Heads
+from billing.holds import EntryKind, Posting, charge_of
+from billing.interned import cost_row, other_row, tags_of
 from billing.price import UNPRICED, Price, Usage
 from billing.request_log import RequestRow, pack_request
 from billing.scopes import Account, Dimensions, Rule, Rulebook
+from billing.seal import WHOLE, Imprints, account_digest, batch_hash, head_of, price_digest
 from billing.usage_span import QUARTER_US
 from billing.wallets import Wallet
 
@@ -28,13 +30,12 @@ ACCOUNTS_MAX: Final = 100_000  # remembered; end users may be many
 PRICES_MAX: Final = 10_000
 WRITERS_MAX: Final = 4096  # an id's last 12 bits, so that writers never meet
 
-_EPOCH_US: Final = 1_735_689_600_000_000  # 2025: 51 bits of microseconds since then last for 71 years
+EPOCH_US: Final = 1_735_689_600_000_000  # 2025: 51 bits of microseconds since then last for 71 years
 _SAVING: Final = int(EntryKind.SAVING)
 _ACTUAL: Final = int(EntryKind.ACTUAL)
 _OVERRUN: Final = int(EntryKind.OVERRUN)
 _json: Final = msgspec.json.Encoder(order="deterministic")
 
-# A cost account's dimensions: key, team, user, end user, provider, model, tags, organization.
 _Dimensions = tuple[str, str | None, str | None, str | None, str, str, tuple[str, ...], str | None]
 
 
@@ -46,17 +47,20 @@ class _Known:
     credits: dict[tuple[str, str], int] = field(default_factory=dict)  # by side and provider
     prices: dict[int, tuple[Price, int]] = field(default_factory=dict)
     budgeted: dict[Account, int] = field(default_factory=dict)
+    imprints: Imprints = field(default_factory=Imprints)
 
 
 class Ledger:
     """One writer's chain of batches."""
 
-    def __init__(self, engine: Engine, writer: int, boot_id: str = "") -> None:
+    def __init__(self, engine: Engine, writer: int, boot_id: str = "", heads: Heads | None = None) -> None:
         if not 0 <= writer < WRITERS_MAX:
             raise ValueError(f"writer {writer} is out of range: use 0 to {WRITERS_MAX - 1}")
         self._engine = writing(engine)
         self._writer = writer
         self._boot_id = boot_id
+        self._heads = heads
+        self.harmed_journal = ""  # while its postings are recovered: what they spent leaves its leases, which stay
         self._rulebook = Rulebook()
         self._rules_version = 0
         self._known = _Known()
@@ -76,7 +80,7 @@ class Ledger:
             with self._engine.begin() as tx:
                 if again:
                     postings = _not_yet_posted(tx, postings)
-                end = self._end or queries.chain_end(tx, self._writer)
+                end = before = self._end or queries.chain_end(tx, self._writer)
                 if postings:
                     end = self._write(tx, postings, end, now_at_us)
                 queries.insert_requests(tx, [(row.request_id, row.at_us, pack_request(row)) for row in requests])
@@ -85,6 +89,8 @@ class Ledger:
             self._known, self._end, self._crossed = _Known(), None, ()
             raise
         self._end = end
+        if self._heads is not None and end != before:
+            self._heads.put(self._writer, end, before[1], now_at_us)
         self.posted += len(postings)
         # Also of those that an earlier try had posted: in the database they have left the lease.
         for wallet, amount in taken.items():
@@ -107,7 +113,7 @@ class Ledger:
         self, tx: Connection, postings: Sequence[Posting], end: tuple[int, bytes], now_at_us: int
     ) -> tuple[int, bytes]:
         last_id, prev_hash = end
-        first_id = max(((now_at_us - _EPOCH_US) << 12) | self._writer, last_id + WRITERS_MAX)
+        first_id = max(((now_at_us - EPOCH_US) << 12) | self._writer, last_id + WRITERS_MAX)
         counted = _counted(tx, postings)
         posted = self._posted_to(tx, postings)
         try:
@@ -116,18 +122,10 @@ class Ledger:
             self._learn(tx, postings, now_at_us)
             rows = self._rows(postings, first_id, counted)
         queries.insert_entries(tx, rows)
-        times = [posting[0][2] for posting in postings]
-        batch = queries.BatchRow(
-            id=first_id,
-            last_id=first_id + (len(rows) - 1) * WRITERS_MAX,
-            writer=self._writer,
-            rows=len(rows),
-            from_us=min(times),
-            to_us=max(times),
-            at_us=now_at_us,
-            prev_hash=prev_hash,
-            hash=rows_hash(prev_hash, rows),
-        )
+        head = head_of(rows, self._writer, now_at_us)
+        imprints = self._known.imprints
+        digest = batch_hash(prev_hash, head, rows, imprints.accounts, imprints.prices)
+        batch = queries.BatchRow(*head, prev_hash, digest, WHOLE)
         queries.insert_batch(tx, batch)
         queries.add_to_usage(tx, batch)
         # Last, because from here to the commit nobody else comes to these accounts.
@@ -135,6 +133,8 @@ class Ledger:
         queries.post_to_accounts(tx, posted, leased, self._boot_id)
         if self.alerts is not None:
             self._crossed = self.alerts.crossed(tx, posted, self._rulebook.rules, now_at_us)
+        if self.harmed_journal:
+            queries.take_from_leases(tx, posted, self.harmed_journal)
         return batch.last_id, batch.hash
 
     def _posted_to(self, tx: Connection, postings: Sequence[Posting]) -> dict[int, int]:
@@ -199,45 +199,28 @@ class Ledger:
         known = self._known
         if len(known.debits) > ACCOUNTS_MAX:
             known.debits.clear()
+            known.imprints.keep_accounts(known.credits.values())
         if len(known.prices) > PRICES_MAX:
             known.prices.clear()
         debits = {_dimensions(p) for p in postings} - known.debits.keys()
         credit_accounts = {(_side(p.kind, p.hold.price), p.hold.provider) for p in postings} - known.credits.keys()
-        names = {_name("cost", *dimensions): dimensions for dimensions in debits}
-        credit_names = {_name(*credit): credit for credit in credit_accounts}
-        rows: list[queries.Row] = [
-            (name, "cost", *map(_storable, dimensions[:6]), _storable(dimensions[7]))
-            for name, dimensions in names.items()
-        ]
-        rows += [
-            (name, side, None, None, None, None, provider, None, None)
-            for name, (side, provider) in credit_names.items()
-        ]
+        cost_rows = {dimensions: cost_row(dimensions) for dimensions in debits}
+        credit_rows = {credit: other_row(*credit) for credit in credit_accounts}
+        rows: list[queries.Row] = [*cost_rows.values(), *credit_rows.values()]
         ids = queries.intern_accounts(tx, rows)
-        known.debits.update((dimensions, ids[name]) for name, dimensions in names.items())
-        known.credits.update((credit, ids[name]) for name, credit in credit_names.items())
-        queries.insert_account_tags(
-            tx,
-            [
-                (ids[name], *map(_storable, tag))
-                for name, dimensions in names.items()
-                for tag in split_tags(dimensions[6]).items()
-            ],
+        known.debits.update((dimensions, ids[row[0]]) for dimensions, row in cost_rows.items())
+        known.credits.update((credit, ids[row[0]]) for credit, row in credit_rows.items())
+        tags = {row[0]: tags_of(dimensions) for dimensions, row in cost_rows.items()}
+        queries.insert_account_tags(tx, [(ids[name], *tag) for name in tags for tag in tags[name].items()])
+        known.imprints.accounts.update(
+            (ids[row[0]], account_digest((ids[row[0]], *row), tags.get(row[0], {}).items())) for row in rows
         )
         for price in {id(p.hold.price): p.hold.price for p in postings}.values():
             if id(price) not in known.prices:
                 document = _json.encode(price).decode()
-                known.prices[id(price)] = price, queries.intern_price(tx, price.version, document, now_at_us)
-
-
-def rows_hash(prev_hash: bytes, rows: Sequence[queries.Row]) -> bytes:
-    """A batch's hash: over its predecessor's and its rows as stored, in the order of their ids."""
-    return sha256(prev_hash + encode(rows)).digest()
-
-
-def split_tags(tags: tuple[str, ...]) -> dict[str, str]:
-    """`feature=search` by name; of two with the same name the first counts."""
-    return {name: value for name, _, value in (tag.partition("=") for tag in reversed(tags))}
+                stored = queries.intern_price(tx, price.version, document, now_at_us)
+                known.prices[id(price)] = price, stored[0]
+                known.imprints.prices[stored[0]] = price_digest(stored)
 
 
 def split(posting: Posting) -> tuple[Posting, ...]:
@@ -276,15 +259,6 @@ def _dimensions(posting: Posting) -> _Dimensions:
         *(hold.key_id, hold.team_id, hold.user_id, hold.end_user, hold.provider, hold.model, hold.tags),
         hold.organization_id,
     )
-
-
-def _storable(text: str | None) -> str | None:
-    # PostgreSQL's text holds no NUL, and a caller's own words (tags, end users) may.
-    return text.replace("\0", "\ufffd") if text else text
-
-
-def _name(*parts: object) -> str:
-    return _json.encode(parts).decode()
 
 
 def _not_yet_posted(tx: Connection, postings: Sequence[Posting]) -> list[Posting]:

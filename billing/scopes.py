@@ -31,10 +31,10 @@ class Dimensions(NamedTuple):
     organization_id: str | None
     team_id: str | None
     user_id: str | None
-    key_id: str
+    key_id: str | None  # None, as the two below: of what was spent before it moved in here
     end_user: str | None
-    provider: str
-    model: str
+    provider: str | None
+    model: str | None
     tags: tuple[str, ...]
 
 
@@ -73,11 +73,15 @@ class Rulebook:
 def _scopes_of(charge: Dimensions) -> dict[str, list[tuple[str, str]]]:
     """By scope type: under which id a budget binds this charge, and the subject that it then counts."""
     member = f"{charge.team_id}/{charge.user_id}" if charge.team_id is not None else None
-    model = [
-        (charge.model, charge.model),
-        (f"{charge.provider}/{charge.model}", f"{charge.provider}/{charge.model}"),
-        (EACH, charge.model),
-    ]
+    model = (
+        []
+        if charge.model is None
+        else [
+            (charge.model, charge.model),
+            (f"{charge.provider}/{charge.model}", f"{charge.provider}/{charge.model}"),
+            (EACH, charge.model),
+        ]
+    )
     return {
         "organization": _named(charge.organization_id),
         "team": _named(charge.team_id),

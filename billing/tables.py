@@ -72,7 +72,7 @@ accounts = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("name", Text, nullable=False),  # all of the below, as JSON
-    Column("side", Text, nullable=False),  # cost | payable | suspense | memo
+    Column("side", Text, nullable=False),  # cost | payable | suspense | memo | opening
     Column("key_id", Text),
     Column("team_id", Text),
     Column("user_id", Text),
@@ -116,6 +116,7 @@ batches = Table(
     Column("at_us", BigInteger, nullable=False),
     Column("prev_hash", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
+    Column("seal", SmallInteger, nullable=False, server_default="1"),  # what its hash covers: see `billing.seal`
     Index(None, "writer", "id"),
     Index(None, "to_us"),
 )
@@ -159,6 +160,24 @@ usage_quarters = Table(
     "usage_quarters",
     metadata,
     Column("quarter", Integer, primary_key=True, autoincrement=False),
+    Column("account_id", Integer, primary_key=True, autoincrement=False),
+    Column("requests", BigInteger, nullable=False),
+    Column("input_tokens", BigInteger, nullable=False),
+    Column("cached_input_tokens", BigInteger, nullable=False),
+    Column("output_tokens", BigInteger, nullable=False),
+    Column("reasoning_tokens", BigInteger, nullable=False),
+    Column("cost_nano_usd", BigInteger, nullable=False),
+    Column("estimated_nano_usd", BigInteger, nullable=False),
+    Column("saved_nano_usd", BigInteger, nullable=False),
+    Index(None, "account_id", "quarter"),
+    sqlite_with_rowid=False,
+)
+
+# The same by days of UTC, kept by triggers on the above: a month is 31 rows an account instead of 2976.
+usage_days = Table(
+    "usage_days",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
     Column("account_id", Integer, primary_key=True, autoincrement=False),
     Column("requests", BigInteger, nullable=False),
     Column("input_tokens", BigInteger, nullable=False),

@@ -57,6 +57,11 @@ def days(from_at_us: int, to_at_us: int, zone: ZoneInfo) -> Iterator[Day]:
         day = following
 
 
+def day_span(day: date, zone: ZoneInfo) -> tuple[int, int]:
+    """A calendar day as instants: from, and to before."""
+    return _starts(day, zone), _starts(day + timedelta(days=1), zone)
+
+
 def _day_of(at_us: int, zone: ZoneInfo) -> date:
     return (_EPOCH + at_us * _MICROSECOND).astimezone(zone).date()
 

@@ -175,6 +175,8 @@ def build(
         writer=worker.index,
         boot_id=worker.boot_id,
         workers=worker.count,
+        state=directory,
+        journal_sync=settings.billing.journal_sync,
         loop=_Loop(loop),
     )
     webhooks = [

@@ -19,6 +19,7 @@ from billing.queries.budgets import (
     share_budgets,
     spent,
     stand_before,
+    take_from_leases,
 )
 from billing.queries.control import bump_control, control_version, control_versions, lock_migrations, schema_revision
 from billing.queries.events import (
@@ -36,6 +37,7 @@ from billing.queries.ledger import (
     BatchRow,
     add_to_usage,
     chain_end,
+    chain_holds,
     insert_account_tags,
     insert_batch,
     insert_entries,
@@ -91,6 +93,7 @@ __all__ = [
     "budget_rules",
     "bump_control",
     "chain_end",
+    "chain_holds",
     "change_leases",
     "change_pending",
     "control_version",
@@ -138,6 +141,7 @@ __all__ = [
     "share_budgets",
     "spent",
     "stand_before",
+    "take_from_leases",
     "team_has_live_keys",
     "team_names",
     "update_key",

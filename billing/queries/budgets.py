@@ -204,6 +204,19 @@ def post_to_accounts(tx: Connection, more: Mapping[int, int], less: Mapping[int,
         tx.execute(statement, taken)
 
 
+def take_from_leases(tx: Connection, spent: Mapping[int, int], journal: str) -> None:
+    """What a harmed journal still told of is posted: so much less of what it had leased is in doubt."""
+    for of, amount in sorted(spent.items()):
+        left = amount
+        rows = tx.execute(select(_l.id, _l.amount_nano_usd).where(_l.account_id == of, _l.journal == journal))
+        for lease_id, leased in [(row.id, row.amount_nano_usd) for row in rows]:
+            less = max(min(left, leased), 0)
+            left -= less
+            tx.execute(update(t.leases).where(_l.id == lease_id).values(amount_nano_usd=leased - less))
+            more = _a.pending_nano_usd - less
+            tx.execute(update(t.budget_accounts).where(_a.id == of).values(pending_nano_usd=more))
+
+
 def account_rows(tx: Connection, ids: Iterable[int]) -> list[AccountRow]:
     return [AccountRow(*row) for row in tx.execute(select(*_ACCOUNT_COLUMNS).where(_a.id.in_(sorted(set(ids)))))]
 

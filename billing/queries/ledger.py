@@ -20,6 +20,11 @@ _REQUEST_COLUMNS: Final = tuple(t.requests.c.keys())
 _ACCOUNT_COLUMNS: Final = tuple(name for name in t.accounts.c.keys() if name != "id")  # noqa: SIM118 - not a dict
 _PRICE_COLUMNS: Final = ("version", "document", "seen_at_us")
 
+_USAGE_SUMS: Final = (
+    *("requests", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+    *("cost_nano_usd", "estimated_nano_usd", "saved_nano_usd"),
+)
+
 
 class BatchRow(NamedTuple):
     id: int
@@ -31,6 +36,7 @@ class BatchRow(NamedTuple):
     at_us: int
     prev_hash: bytes
     hash: bytes
+    seal: int
 
 
 def insert_entries(tx: Connection, rows: Sequence[Row]) -> None:
@@ -52,6 +58,14 @@ def chain_end(tx: Connection, writer: int) -> tuple[int, bytes]:
     statement = select(b.last_id, b.hash).where(b.writer == writer).order_by(b.id.desc()).limit(1)
     row = tx.execute(statement).first()
     return (row.last_id, bytes(row.hash)) if row else (0, HASH_START)
+
+
+def chain_holds(tx: Connection, writer: int, last_id: int, digest: bytes) -> bool:
+    """Whether one of the writer's batches ends with that entry and has that hash."""
+    b = t.batches.c
+    statement = select(b.last_id, b.hash).where(b.writer == writer, b.id <= last_id).order_by(b.id.desc()).limit(1)
+    row = tx.execute(statement).first()
+    return row is not None and row.last_id == last_id and bytes(row.hash) == digest
 
 
 def posted_attempts(tx: Connection, request_ids: Iterable[str]) -> set[tuple[str, int, int]]:
@@ -79,28 +93,17 @@ def insert_account_tags(tx: Connection, rows: Sequence[Row]) -> None:
     insert(tx, "account_tags", ("account_id", "name", "value"), rows, " ON CONFLICT (account_id, name) DO NOTHING")
 
 
-def intern_price(tx: Connection, version: str, document: str, seen_at_us: int) -> int:
+def intern_price(tx: Connection, version: str, document: str, seen_at_us: int) -> Row:
+    """The row as stored: id, version, document, and when it was first seen."""
     insert(tx, "prices", _PRICE_COLUMNS, [(version, document, seen_at_us)], " ON CONFLICT (document) DO NOTHING")
-    return int(tx.execute(select(t.prices.c.id).where(t.prices.c.document == document)).scalar_one())
+    return tuple(tx.execute(select(t.prices).where(t.prices.c.document == document)).one())
 
 
 def add_to_usage(tx: Connection, batch: BatchRow) -> None:
     """Adds a batch's entries to their quarter hours; summed by the database, outside the interpreter lock."""
-    saving, estimated = int(EntryKind.SAVING), (int(EntryKind.ESTIMATED), int(EntryKind.UNKNOWN))
-    sums = {
-        "requests": "requests",
-        # A kept answer's tokens were not bought again, its cost was not paid again.
-        "input_tokens": f"CASE WHEN kind = {saving} THEN 0 ELSE input_tokens END",
-        "cached_input_tokens": f"CASE WHEN kind = {saving} THEN 0 ELSE cached_input_tokens END",
-        "output_tokens": f"CASE WHEN kind = {saving} THEN 0 ELSE output_tokens END",
-        "reasoning_tokens": f"CASE WHEN kind = {saving} THEN 0 ELSE reasoning_tokens END",
-        "cost_nano_usd": f"CASE WHEN kind = {saving} THEN 0 ELSE amount_nano_usd END",
-        "estimated_nano_usd": f"CASE WHEN kind IN {estimated} THEN amount_nano_usd ELSE 0 END",
-        "saved_nano_usd": f"CASE WHEN kind = {saving} THEN amount_nano_usd ELSE 0 END",
-    }
-    columns = ", ".join(sums)
-    values = ", ".join(f"SUM({expression})" for expression in sums.values())
-    added = ", ".join(f"{name} = usage_quarters.{name} + excluded.{name}" for name in sums)
+    values = usage_values()
+    columns = ", ".join(_USAGE_SUMS)
+    added = ", ".join(f"{name} = usage_quarters.{name} + excluded.{name}" for name in _USAGE_SUMS)
     sign = mark(tx)
     tx.exec_driver_sql(
         f"INSERT INTO usage_quarters (quarter, account_id, {columns})"  # noqa: S608 - names from this file alone
@@ -109,3 +112,18 @@ def add_to_usage(tx: Connection, batch: BatchRow) -> None:
         f" ON CONFLICT (quarter, account_id) DO UPDATE SET {added}",
         (batch.id, batch.last_id, batch.id),
     )
+
+
+def usage_values() -> str:
+    """What entries add to usage, in the order of its columns."""
+    saving, estimated = int(EntryKind.SAVING), (int(EntryKind.ESTIMATED), int(EntryKind.UNKNOWN))
+    bought = f"CASE WHEN kind = {saving} THEN 0 ELSE"
+    values = (
+        "requests",
+        # A kept answer's tokens were not bought again, its cost was not paid again.
+        *(f"{bought} {name} END" for name in _USAGE_SUMS[1:5]),
+        f"{bought} amount_nano_usd END",
+        f"CASE WHEN kind IN {estimated} THEN amount_nano_usd ELSE 0 END",
+        f"CASE WHEN kind = {saving} THEN amount_nano_usd ELSE 0 END",
+    )
+    return ", ".join(f"SUM({value})" for value in values)

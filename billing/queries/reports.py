@@ -82,6 +82,8 @@ def usage_of_entries(
         select(*grouped, *sums)
         .select_from(source)
         .where(b.to_us >= from_at_us, b.from_us < to_at_us, e.at_us >= from_at_us, e.at_us < to_at_us)
+        # A closed lease bounds what a budget may have lost; it is nobody's cost.
+        .where(t.accounts.c.side == "cost")
     )
     return [*tx.execute(_filtered(statement, filters).group_by(*grouped))]
 

@@ -249,8 +249,9 @@ class CacheSection(Section):
 
 
 class BillingSection(Section):
-    journal_sync: Literal["os"] = "os"
-    """What a power cut may lose: `os` leaves it to the operating system. A killed process loses nothing."""
+    journal_sync: Literal["os", "always"] = "os"
+    """What a power cut may lose: `os` leaves it to the operating system, `always` waits for the disk twice an attempt,
+    before the first byte goes upstream and when its usage is known. A killed process loses nothing."""
     unknown_outcome: Literal["charge_hold"] = "charge_hold"
     """What an attempt costs that a provider may have billed and whose usage never arrived: all that was held."""
     cancelled_stream: Literal["cancel", "drain"] = "cancel"

@@ -19,8 +19,36 @@ BEGIN RAISE EXCEPTION '% is append-only', TG_TABLE_NAME; END $$
 """
 
 
+_SUMS = (
+    *("requests", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
+    *("cost_nano_usd", "estimated_nano_usd", "saved_nano_usd"),
+)
+_NAMES = ", ".join(_SUMS)
+_ADDED = ", ".join(f"{name} = usage_days.{name} + excluded.{name}" for name in _SUMS)
+_GAIN = ", ".join(f"NEW.{name} - OLD.{name}" for name in _SUMS)
+_NEW = ", ".join(f"NEW.{name}" for name in _SUMS)
+_TO_DAY = f"INSERT INTO usage_days (day, account_id, {_NAMES}) VALUES (NEW.quarter / 96, NEW.account_id, "  # noqa: S608
+_OR_ADD = f") ON CONFLICT (day, account_id) DO UPDATE SET {_ADDED};"
+
+_POSTGRES_DAYS = f"""
+CREATE FUNCTION usage_to_days() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF TG_OP = 'INSERT' THEN {_TO_DAY}{_NEW}{_OR_ADD} ELSE {_TO_DAY}{_GAIN}{_OR_ADD} END IF;
+  RETURN NULL;
+END $$
+"""
+
+# Writers add to many of the same rows in whatever order their statements find them: one after the other, none waits
+# for another in a circle.
+_POSTGRES_TURN = """
+CREATE FUNCTION usage_in_turn() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock(1970633063); RETURN NULL; END $$
+"""
+
+
 def upgrade() -> None:
     _wider()
+    _days()
     _tenancy()
     _budgets()
     _control_plane()
@@ -54,6 +82,42 @@ def _wider() -> None:
         for name, default in columns.items():
             op.add_column(table, sa.Column(name, sa.Text, nullable=False, server_default=default))
     op.add_column("accounts", sa.Column("organization_id", sa.Text))
+    op.add_column("batches", sa.Column("seal", sa.SmallInteger, nullable=False, server_default="1"))
+
+
+def _days() -> None:
+    """Usage by days of UTC. Triggers keep it, so that the release before this one keeps it too."""
+    op.create_index("ix_usage_quarters_account_id_quarter", "usage_quarters", ["account_id", "quarter"])
+    op.create_table(
+        "usage_days",
+        sa.Column("day", sa.Integer, nullable=False, autoincrement=False),
+        sa.Column("account_id", sa.Integer, nullable=False, autoincrement=False),
+        *(sa.Column(name, sa.BigInteger, nullable=False) for name in _SUMS),
+        sa.PrimaryKeyConstraint("day", "account_id", name="pk_usage_days"),
+        sqlite_with_rowid=False,
+    )
+    sums = ", ".join(f"SUM({name})" for name in _SUMS)
+    op.execute(
+        f"INSERT INTO usage_days (day, account_id, {_NAMES})"  # noqa: S608
+        f" SELECT quarter / 96, account_id, {sums} FROM usage_quarters GROUP BY 1, 2"
+    )
+    if op.get_bind().dialect.name == "sqlite":
+        for word, values in (("INSERT", _NEW), ("UPDATE", _GAIN)):
+            op.execute(
+                f"CREATE TRIGGER usage_quarters_{word.lower()} AFTER {word} ON usage_quarters"
+                f" BEGIN {_TO_DAY}{values}{_OR_ADD} END"
+            )
+        return
+    op.execute(_POSTGRES_DAYS)
+    op.execute(_POSTGRES_TURN)
+    op.execute(
+        "CREATE TRIGGER usage_quarters_in_turn BEFORE INSERT OR UPDATE ON usage_quarters"
+        " FOR EACH STATEMENT EXECUTE FUNCTION usage_in_turn()"
+    )
+    op.execute(
+        "CREATE TRIGGER usage_quarters_to_days AFTER INSERT OR UPDATE ON usage_quarters"
+        " FOR EACH ROW EXECUTE FUNCTION usage_to_days()"
+    )
 
 
 def _tenancy() -> None:

@@ -6,11 +6,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from billing.database import open_engine
-from billing.ledger import rows_hash
-from billing.queries import ENTRY_COLUMNS, HASH_START
 from billing.store import RequestInFull, Store, UsageLine
+from billing.verify import verify
 
 if TYPE_CHECKING:
+    from pathlib import Path
     from typing import Any
 
 
@@ -36,16 +36,13 @@ def entries(url: str) -> list[EntryRow]:
     return [EntryRow(*row) for row in found]
 
 
-def chain_is_whole(url: str) -> bool:
-    """Recomputes every hash of writer 0's chain from the entries as stored."""
-    batches = query(url, "SELECT id, rows, prev_hash, hash FROM batches WHERE writer = 0 ORDER BY id")
-    before = HASH_START
-    for batch_id, count, prev_hash, stored in batches:
-        rows = query(url, f"SELECT {', '.join(ENTRY_COLUMNS)} FROM entries WHERE batch_id = {batch_id} ORDER BY id")
-        if bytes(prev_hash) != before or len(rows) != count or rows_hash(before, rows) != bytes(stored):
-            return False
-        before = bytes(stored)
-    return sum(int(batch[1]) for batch in batches) == len(entries(url))
+def chain_is_whole(url: str, state: Path | None = None) -> bool:
+    """Whatever `ledger verify` looks at is as it was written."""
+    engine = open_engine(url)
+    try:
+        return verify(engine, state).problems == ()
+    finally:
+        engine.dispose()
 
 
 def usage_of(url: str, *columns: str) -> dict[tuple[str | None, ...], UsageLine]:

@@ -240,7 +240,7 @@ def test_numbers_go_on_after_what_an_earlier_boot_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"sync": "always"}, "not supported yet"),
+        ({"sync": "never"}, "is not known"),
         ({"segment_bytes": SEGMENT - 1}, "too small"),
         ({"segment_bytes": SEGMENT, "journal_bytes_max": QUOTA - 1}, "too small"),
     ],

@@ -15,6 +15,7 @@ HEAVY: Final = {
 # Decisions: they take time, ids, chance and bytes as arguments. A name here is a promise; the contract keeps it.
 PURE: Final = {
     "billing.alerts",
+    "billing.cost_export",
     "billing.journal_records",
     "billing.keys",
     "billing.money",
@@ -23,7 +24,9 @@ PURE: Final = {
     "billing.price_book",
     "billing.price_import",
     "billing.price_rows",
+    "billing.reconcile",
     "billing.recovery",
+    "billing.seal",
     "billing.usage_span",
     "cache.exact",
     "cache.fingerprint",

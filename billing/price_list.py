@@ -101,13 +101,20 @@ class PriceList:
         return Imported(tuple(new), len(prices) - len(new))
 
     def _add(self, tx: Connection, prices: Sequence[ListedPrice], actor: Actor) -> None:
+        """Each takes the place of what there was for the same name and instant."""
         _demand_teams(tx, prices)
+        replaced = []
+        for price in prices:
+            for row in queries.rows_at(tx, _name(price), price.effective_at_us):
+                queries.retire_price(tx, row[0], price.created_at_us)
+                replaced.append(_row(row))
         queries.insert_prices(tx, [_values(price) for price in prices])
+        before = {"prices": [{"id": price.id, **told(price)} for price in replaced]} if replaced else None
         if len(prices) == 1:
             action, after = "price.create", told(prices[0])
         else:
             action, after = "price.import", {"prices": [{"id": price.id, **told(price)} for price in prices]}
-        record(tx, actor, action, prices[0].id, None, after, prices[0].created_at_us)
+        record(tx, actor, action, prices[0].id, before, after, prices[0].created_at_us)
         queries.bump_control(tx, "prices")
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from billing import queries
@@ -115,6 +115,11 @@ class Store:
         self._writing = writing(self._reading)
         self.price_list = PriceList(self._reading)
         self.outbox = Outbox(self._reading)
+
+    @property
+    def engine(self) -> Engine:
+        """For what stands beside the store on the same database."""
+        return self._reading
 
     def migrate(self, to: str = "head") -> tuple[str, ...]:
         return migrate(self._database_url, to)

@@ -252,6 +252,7 @@ def build(
         ended_sessions=EndedSessions(bus),
         changed=refresh.changed,
         configured_prices=roads.configured_prices,
+        state=directory,
     )
     token = settings.metrics.token
     admin = _Admin(rooms)

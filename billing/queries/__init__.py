@@ -46,7 +46,7 @@ from billing.queries.ledger import (
     intern_price,
     posted_attempts,
 )
-from billing.queries.prices import get_price, insert_prices, list_prices, live_prices, retire_price
+from billing.queries.prices import get_price, insert_prices, list_prices, live_prices, retire_price, rows_at
 from billing.queries.reports import (
     USAGE_COLUMNS,
     USAGE_SUMS,
@@ -137,6 +137,7 @@ __all__ = [
     "request_entries",
     "retire_price",
     "return_leases",
+    "rows_at",
     "schema_revision",
     "share_budgets",
     "spent",

@@ -34,5 +34,13 @@ def get_price(tx: Connection, price_id: str, *, locked: bool = False) -> Row | N
     return first(tx, select(t.price_list).where(_p.id == price_id), locked=locked)
 
 
+def rows_at(tx: Connection, name: tuple[str, str, str | None], effective_at_us: int) -> list[Row]:
+    """The live rows of a model and team for exactly this instant."""
+    provider, model, team_id = name
+    same = (_p.provider == provider, _p.model == model, _p.team_id.is_not_distinct_from(team_id))
+    now = (_p.effective_at_us == effective_at_us, _p.deleted_at_us.is_(None))
+    return [*tx.execute(select(t.price_list).where(*same, *now))]
+
+
 def retire_price(tx: Connection, price_id: str, deleted_at_us: int) -> None:
     tx.execute(update(t.price_list).where(_p.id == price_id).values(deleted_at_us=deleted_at_us))

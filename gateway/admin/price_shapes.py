@@ -15,7 +15,7 @@ from billing.price_rows import ListedPrice as Listed
 from billing.price_table import UsdRow
 from gateway.admin.asked import Asked, Id, PageAsked
 from gateway.admin.instant import bound_at_us, instant_text, optional_text
-from gateway.admin.shown import Instant, Listing
+from gateway.admin.shown import Instant, Listing, Usd
 
 _UTC: Final = ZoneInfo("UTC")
 RATES_AND_FEE: Final = (*RATES, "request")
@@ -93,6 +93,15 @@ class ImportAsked(Asked):
     dry_run: bool = False
 
 
+class RepriceAsked(Asked):
+    since: Annotated[When, Field(description="Attempts from this day (in UTC) or instant on")]
+    until: Annotated[When | None, Field(description="Up to this one, which is not included; now")] = None
+    provider: Text | None = None
+    model: Text | None = None
+    everything: Annotated[bool, Field(description="Also attempts that had a price")] = False
+    dry_run: bool = False
+
+
 class PricesAsked(PageAsked):
     provider: Text | None = None
     model: Text | None = None
@@ -147,6 +156,13 @@ class Imported(BaseModel):
     unchanged: Annotated[int, Field(description="The list says the same for their time already")]
     dry_run: bool
     data: list[Price]
+
+
+class Repriced(BaseModel):
+    attempts: Annotated[int, Field(description="Attempts whose amount changed, or would")]
+    amount_usd: Annotated[Usd, Field(description="What the ledger has more than before, or would")]
+    unpriceable: Annotated[int, Field(description="Attempts that still nobody has a price for")]
+    dry_run: bool
 
 
 class PriceInForce(_PriceShown):

@@ -8,6 +8,8 @@ from zoneinfo import ZoneInfo
 from fastapi import FastAPI, Header, Query
 
 from billing.audit import Actor
+from billing.corrections import Corrections
+from billing.money import usd_text
 from billing.price_book import PriceBook
 from billing.price_rows import ListedPrice
 from billing.price_table import PriceTable
@@ -31,6 +33,7 @@ class PriceDesk:
         self._list: Final = desk.store.price_list
         self._idempotency: Final = desk.idempotency
         self._table: Final = PriceTable()
+        self._corrections: Final = Corrections(desk.store.engine, desk.rooms.state)
 
     def page(self, asked: shapes.PricesAsked) -> shapes.Prices:
         given = {"provider": asked.provider, "model": asked.model, "team_id": asked.team_id}
@@ -79,6 +82,34 @@ class PriceDesk:
             return shapes.Imported(created=len(shown), unchanged=done.unchanged, dry_run=asked.dry_run, data=shown)
 
         return self._idempotency.once("price-imports", idempotency_key, asked.model_dump_json().encode(), make)
+
+    def reprice(self, asked: shapes.RepriceAsked) -> shapes.Repriced:
+        """Posts what attempts without a price should have cost, by the prices in force at their time."""
+        now_at_us = self._rooms.clock()
+        span = bound_at_us(asked.since, _UTC), now_at_us if asked.until is None else bound_at_us(asked.until, _UTC)
+        if span[0] >= span[1]:
+            raise Problem("invalid", "`until` must be later than `since`.")
+        # What is settled and not yet in the ledger cannot be priced anew.
+        self._rooms.flush()
+        book = PriceBook(self._table, self._list.live(), self._rooms.configured_prices())
+        done = self._corrections.reprice(
+            span,
+            book.find,
+            _ACTOR,
+            now_at_us,
+            provider=asked.provider,
+            model=asked.model,
+            everything=asked.everything,
+            dry_run=asked.dry_run,
+        )
+        if done.attempts and not asked.dry_run:
+            self._rooms.changed(frozenset({"budgets"}))
+        return shapes.Repriced(
+            attempts=done.attempts,
+            amount_usd=usd_text(done.amount_nano_usd),
+            unpriceable=done.unpriceable,
+            dry_run=asked.dry_run,
+        )
 
     def retire(self, price_id: str) -> shapes.Price:
         retired = self._list.retire(price_id, _ACTOR, self._rooms.clock())
@@ -131,6 +162,11 @@ def add(app: FastAPI, desk: Desk) -> None:
     ) -> shapes.Imported:
         """Bring a whole list, or none of it. What the list says already is left as it is."""
         return prices.import_(asked, idempotency_key)
+
+    @app.post("/admin/v1/prices/reprice", tags=["prices"])
+    def reprice(asked: shapes.RepriceAsked) -> shapes.Repriced:
+        """Price attempts that had no price, or all of them, by what is in force for their time. Twice is once."""
+        return prices.reprice(asked)
 
     @app.get("/admin/v1/prices/in-force", tags=["prices"])
     def price_in_force(asked: Annotated[shapes.InForceAsked, Query()]) -> shapes.PriceInForce:

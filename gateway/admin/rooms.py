@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from pathlib import Path
 from typing import Protocol
 
 from billing.keys import Key
@@ -104,4 +105,5 @@ class AdminRooms:
     version: str = ""
     # After each commit, from a thread: returns when every worker has what changed in these rooms, a second at the most.
     changed: Callable[[frozenset[str]], object] = lambda _rooms: None
+    state: Path | None = None  # the state directory, where the ends of the ledger's chains are kept
     configured_prices: Callable[[], Mapping[tuple[str, str], Price]] = dict  # by provider and model

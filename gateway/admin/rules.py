@@ -31,6 +31,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = MappingProxyType(
         ("GET", "/admin/v1/prices"): Rule.ADMIN,
         ("POST", "/admin/v1/prices"): Rule.ADMIN,
         ("POST", "/admin/v1/prices/import"): Rule.ADMIN,
+        ("POST", "/admin/v1/prices/reprice"): Rule.ADMIN,
         ("GET", "/admin/v1/prices/in-force"): Rule.ADMIN,
         ("GET", "/admin/v1/prices/{price_id}"): Rule.ADMIN,
         ("DELETE", "/admin/v1/prices/{price_id}"): Rule.ADMIN,

@@ -174,6 +174,15 @@ def _prices(commands: argparse._SubParsersAction[Parser]) -> None:
     take.add_argument("path", metavar="FILE", help="`-`: standard input")
     take.add_argument("--provider", metavar="NAME", help="only this provider's")
     take.add_argument("--dry-run", action="store_true", help="only say what would be imported")
+    reprice = _leaf(prices, "reprice", "prices:reprice", "price what had no price when it was bought")
+    reprice.add_argument("--since", metavar="D", required=True, help="from this day or instant on")
+    reprice.add_argument("--until", metavar="D", help="up to this day or instant, which is not included; default: now")
+    reprice.add_argument("--provider", metavar="NAME", help="only this provider's")
+    reprice.add_argument("--model", metavar="NAME", help="only this model's")
+    reprice.add_argument(
+        "--everything", action="store_true", help="also what had a price, at those in force at its time"
+    )
+    reprice.add_argument("--dry-run", action="store_true", help="only say what it comes to")
     delete = _leaf(prices, "delete", "prices:delete", "retire a price; what it has priced keeps it")
     delete.add_argument("price", metavar="PRICE", help="its id")
     for leaf in (create, take):
@@ -181,7 +190,7 @@ def _prices(commands: argparse._SubParsersAction[Parser]) -> None:
         leaf.add_argument("--source", metavar="TEXT", help="where the prices come from, such as a contract's name")
     for leaf in (listing, show, create):
         leaf.add_argument("--team", metavar="TEAM", help="a team's own, by id or name")
-    for leaf in (listing, show, create, take, delete):
+    for leaf in (listing, show, create, take, reprice, delete):
         _json(leaf)
 
 

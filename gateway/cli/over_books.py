@@ -21,6 +21,7 @@ from gateway.cli.desk import answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, MutableMapping
+    from pathlib import Path
 
     from starlette.types import ASGIApp
 
@@ -57,7 +58,7 @@ class BooksDesk:
         }
 
 
-def open_books(database_url: str, clock: Callable[[], int]) -> BooksDesk:
+def open_books(database_url: str, clock: Callable[[], int], state: Path | None = None) -> BooksDesk:
     """An open database, already at this release's schema, behind the admin app."""
     store = Store(database_url)
     key = secrets.token_hex(32)
@@ -71,6 +72,7 @@ def open_books(database_url: str, clock: Callable[[], int]) -> BooksDesk:
         pending=tuple,
         flush=lambda: None,
         clock=clock,
+        state=state,
     )
     return BooksDesk(build_admin(rooms), key)
 

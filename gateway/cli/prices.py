@@ -98,6 +98,16 @@ def import_(here: Situation) -> None:
     print(f"{done['created']} {verb}, {done['unchanged']} stood there already", file=sys.stderr)
 
 
+def reprice(here: Situation) -> None:
+    body = {name: here.option(name) for name in ("since", "until", "provider", "model", "everything", "dry_run")}
+    done = here.desk().ask("POST", address("prices", "reprice"), _given(body))
+    if here.option("json"):
+        print(json_text(done))
+        return
+    verb = "would be repriced" if done["dry_run"] else "repriced"
+    print(f"{done['attempts']} attempts {verb}, by {done['amount_usd']} USD; {done['unpriceable']} still have no price")
+
+
 def _sent(found: Iterable[Offered]) -> Iterable[dict[str, Any]]:
     from billing.price_rows import fields_of  # noqa: PLC0415
 

@@ -47,7 +47,8 @@ def books(settings: Settings) -> Desk:
 
     migrated(settings)
     try:
-        return open_books(settings.state.database_url, clock=lambda: time.time_ns() // 1000)  # noqa: TID251
+        now_us = lambda: time.time_ns() // 1000  # noqa: E731, TID251 - a command's own clock
+        return open_books(settings.state.database_url, now_us, settings.state.directory)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error)
         raise Refused(f"the database in {settings.state.directory} cannot be opened: {reason}") from None

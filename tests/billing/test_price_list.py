@@ -92,7 +92,10 @@ def test_a_teams_price_needs_a_team(store: Store, prices: PriceList) -> None:
 
 
 def test_lists_go_by_pages_and_by_name(prices: PriceList) -> None:
-    rows = [replace(PRICE, id=f"price_{n}", model=f"m{n % 2}", created_at_us=NOW + n) for n in range(5)]
+    rows = [
+        replace(PRICE, id=f"price_{n}", model=f"m{n % 2}", effective_at_us=NOW + n, created_at_us=NOW + n)
+        for n in range(5)
+    ]
     for row in rows:
         prices.create(row, ACTOR)
     first = prices.list(2)
@@ -128,3 +131,15 @@ def test_an_import_is_whole_or_not_at_all(prices: PriceList) -> None:
     assert prices.live() == ()
     with pytest.raises(Invalid, match="too many"):
         prices.import_([PRICE] * 10_001, ACTOR)
+
+
+def test_a_row_for_the_same_name_and_instant_takes_the_others_place(url: str, prices: PriceList) -> None:
+    prices.create(PRICE, ACTOR)
+    prices.create(replace(PRICE, id="price_2", effective_at_us=NOW + 1), ACTOR)
+    corrected = replace(PRICE, id="price_3", rates=UsdRow(Decimal(3), Decimal(9)), created_at_us=NOW + 7)
+    prices.create(corrected, ACTOR)
+    assert [row.id for row in prices.live()] == ["price_2", "price_3"]
+    old = prices.get("price_1")
+    assert old is not None
+    assert old.deleted_at_us == NOW + 7
+    assert audited(url)[-1] == ("price.create", "price_3")

@@ -150,6 +150,7 @@ SECTIONS: Final[Mapping[str, dict[str, object]]] = {
     "routing": keys(schema.RoutingSection),
     "cache": keys(schema.ExactCacheSection, "exact."),
     "billing": keys(schema.BillingSection),
+    "alerts": {**keys(schema.AlertsSection), **keys(schema.WebhookRow, "webhooks.N.")},
     "telemetry, metrics": {**keys(schema.TelemetrySection, "telemetry."), **keys(schema.MetricsSection, "metrics.")},
 }
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from billing.price import Price
+from billing.books import EntryKind
+from billing.price import UNPRICED, Price
 from gateway.admin.app import build_admin
+from tests.billing.makers import USAGE, hold
 from tests.gateway.admin.house import NOON, House
 
 PATH = "/admin/v1/prices"
@@ -147,3 +149,24 @@ async def test_whoever_prices_by_the_list_is_told_when_it_has_changed(house: Hou
     assert len(told) == 2
     assert house.store.control_versions()["prices"] == 3
     assert NOON
+
+
+async def test_what_nobody_had_a_price_for_is_priced_later_once_and_where_it_belongs(house: House) -> None:
+    held = hold(1, provider="lab", model="x", price=UNPRICED, amount_nano_usd=0, opened_at_us=NOON)
+    house.books.reserve_and_dispatch(held)
+    house.books.settle(held, USAGE, 0, EntryKind.ACTUAL)
+    house.clock.now_at_us = NOON + 60_000_000
+    asked = {"since": "2025-11-25", "provider": "lab"}
+    unpriced = (await house.admin.post(f"{PATH}/reprice", json=asked)).json()
+    assert unpriced == {"attempts": 0, "amount_usd": "0.000000000", "unpriceable": 1, "dry_run": False}
+    await made(house, provider="lab", model="x", input="1", output="2", cached_input="1", effective_at="2025-11-01")
+    tried = (await house.admin.post(f"{PATH}/reprice", json={**asked, "dry_run": True})).json()
+    assert (tried["attempts"], tried["amount_usd"], tried["dry_run"]) == (1, "0.001800000", True)
+    done = (await house.admin.post(f"{PATH}/reprice", json=asked)).json()
+    assert done == {**tried, "dry_run": False}
+    again = (await house.admin.post(f"{PATH}/reprice", json=asked)).json()
+    assert again["attempts"] == 0
+    [row] = (await house.admin.get("/admin/v1/usage", params={"group_by": "model"})).json()["data"]
+    assert (row["cost_usd"], row["requests"]) == ("0.001800000", 1)
+    refused = await house.admin.post(f"{PATH}/reprice", json={"since": "2025-11-25", "until": "2025-11-24"})
+    assert refused.status_code == 422

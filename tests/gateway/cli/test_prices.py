@@ -72,6 +72,13 @@ def test_one_provider_of_litellms_map_is_brought_alone(books: Home) -> None:
     assert "no price of 'lab'" in books.run("prices", "import", "map.json", "--provider", "lab").err
 
 
+def test_what_had_no_price_is_priced_by_command(books: Home) -> None:
+    said = books.run("prices", "reprice", "--since", "2025-01-01", "--dry-run")
+    assert said.out == "0 attempts would be repriced, by 0.000000000 USD; 0 still have no price\n"
+    told = json.loads(books.run("prices", "reprice", "--since", "2025-01-01", "--until", "2025-02-01", "--json").out)
+    assert told == {"attempts": 0, "amount_usd": "0.000000000", "unpriceable": 0, "dry_run": False}
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -48,8 +48,12 @@ async def chat_completions(s: Services, ride: Ride) -> None:
     key = ride.key = authenticate(s, facts, ride.at_us)
     ask = parse_chat(ride.body)
     _attribute(ride, ask, facts)
+    ride.tags = s.tenancy.of(key).tagged(ride.tags)
     named = resolve(s, key, ask.model)
     admit(s, ride, facts)
+    ticket = ride.ticket = s.rates.admit(key, named.names, ask, ride.at_us)
+    if ticket is not None:
+        ride.rate_lines = ticket.lines
 
     kept_under = None
     temperature = ask.fields.get("temperature")
@@ -86,13 +90,13 @@ async def chat_completions(s: Services, ride: Ride) -> None:
 
 
 def authenticate(s: Services, facts: Facts, now_at_us: int) -> Key:
-    """Whose request is this? Raises `InvalidKey`."""
+    """Whose request is this? The key as its team leaves it. Raises `InvalidKey`."""
     if facts.key_digest is None:
         raise InvalidKey("no key: send `Authorization: Bearer tp-…`")
     key = s.keyring.find(facts.key_digest, now_at_us)
     if key is None:
         raise InvalidKey("this key is unknown, expired or revoked")
-    return key
+    return s.tenancy.of(key).key
 
 
 def _attribute(ride: Ride, ask: ChatAsk, facts: Facts) -> None:

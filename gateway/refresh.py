@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from billing.keys import Key, KeyRing
 from billing.store import Store
+from billing.tenancy import Tenancy
 from gateway.workers.bus import Bus
 
 CHANGED: Final = "changed"
@@ -129,6 +130,10 @@ def reload_keys(store: Store, keyring: KeyRing) -> None:
         keyring.put(key)
     for key_id in held.keys() - there.keys():
         keyring.drop(key_id)
+
+
+def reload_tenancy(store: Store, tenancy: Tenancy) -> None:
+    tenancy.replace(store.team_rules(), store.limits_of_models())
 
 
 class ToldRing:

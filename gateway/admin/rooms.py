@@ -99,5 +99,6 @@ class AdminRooms:
     flush: Callable[[], None]  # called from a thread: returns when what was settled is in the database
     clock: Callable[[], int]  # microseconds since the Unix epoch
     entropy: Callable[[int], bytes] = os.urandom
+    changed: Callable[[frozenset[str]], object] = lambda _: None  # from a thread, after the commit: names of `control`
     ended_sessions: MutableMapping[str, int] = field(default_factory=dict)  # signed out: nonce, and when it would end
     version: str = ""

@@ -14,11 +14,16 @@ HEAVY: Final = {
 }
 # Decisions: they take time, ids, chance and bytes as arguments. A name here is a promise; the contract keeps it.
 PURE: Final = {
+    "billing.counters",
     "billing.journal_records",
     "billing.keys",
+    "billing.limits",
     "billing.money",
     "billing.price",
+    "billing.rates",
     "billing.recovery",
+    "billing.tag_rules",
+    "billing.tenancy",
     "billing.usage_span",
     "cache.exact",
     "cache.fingerprint",

@@ -1,7 +1,6 @@
 """Where the counts of limits are kept: in this process for a worker alone; `billing.shared_counters` for several."""
 
 from collections import OrderedDict
-from itertools import islice
 from typing import Final, Protocol
 
 from billing.rates import Count, Decision, Subject, decide, finish
@@ -37,8 +36,9 @@ class OwnCounters:
 
     def admit(self, subjects: tuple[Subject, ...], tokens: int, prompt: int, now_us: int) -> Decision:
         known = self._counts
-        counts = []
-        for name, _, _ in subjects:
+        counts: list[Count] = []
+        for subject in subjects:
+            name = subject.id
             count = known.get(name)
             if count is None:
                 count = known[name] = Count(0, 0, 0, now_us)
@@ -64,6 +64,11 @@ class OwnCounters:
     def _forget(self) -> None:
         """Those that have not asked for longest, of whom no request is under way; where all have one, nobody."""
         over = len(self._counts) - self._subjects_max
-        idle = (name for name, count in self._counts.items() if count.running == 0)
-        for name in list(islice(idle, over)):
+        longest: list[str] = []
+        for name, count in self._counts.items():
+            if len(longest) >= over:
+                break
+            if count.running == 0:
+                longest.append(name)
+        for name in longest:
             del self._counts[name]

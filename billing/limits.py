@@ -4,18 +4,16 @@ Documents are checked where people send them. Here one is read that is kept alre
 """
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
-REQUESTS: Final = "requests_per_minute"
-TOKENS: Final = "tokens_per_minute"
-CONCURRENCY: Final = "concurrency_max"
 MODELS: Final = "models"
-NAMES: Final = (REQUESTS, TOKENS, CONCURRENCY)
 # So that an hour's worth of it still fits 63 bits, counted in sixty-millionths.
 LIMIT_MAX: Final = 10**9
 
 
-class Limit(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limit:
     """None: no bound. 0 lets nothing through."""
 
     requests_per_minute: int | None = None
@@ -26,14 +24,15 @@ class Limit(NamedTuple):
 UNLIMITED: Final = Limit()
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """A limit on everything, and limits on models by pattern: all models that a pattern matches share its limit."""
 
-    whole: Limit = UNLIMITED
+    whole: Limit
     models: tuple[tuple[str, Limit], ...] = ()
 
 
-NO_LIMITS: Final = Limits()
+NO_LIMITS: Final = Limits(UNLIMITED)
 
 
 def limits_of(document: Mapping[str, object]) -> Limits:
@@ -46,14 +45,24 @@ def limits_of(document: Mapping[str, object]) -> Limits:
 
 def with_defaults(limit: Limit, defaults: Limit) -> Limit:
     """The defaults where the limit says nothing."""
-    if defaults == UNLIMITED:
-        return limit
-    return Limit(*(given if own is None else own for own, given in zip(limit, defaults, strict=True)))
+    return Limit(
+        _either(limit.requests_per_minute, defaults.requests_per_minute),
+        _either(limit.tokens_per_minute, defaults.tokens_per_minute),
+        _either(limit.concurrency_max, defaults.concurrency_max),
+    )
+
+
+def _either(own: int | None, default: int | None) -> int | None:
+    return default if own is None else own
 
 
 def _kept(document: Mapping[str, object]) -> Limit:
-    read: list[int | None] = []
-    for name in NAMES:
-        value = document.get(name)
-        read.append(min(value, LIMIT_MAX) if type(value) is int and value >= 0 else None)
-    return Limit(*read)
+    return Limit(
+        _number(document.get("requests_per_minute")),
+        _number(document.get("tokens_per_minute")),
+        _number(document.get("concurrency_max")),
+    )
+
+
+def _number(value: object) -> int | None:
+    return min(value, LIMIT_MAX) if type(value) is int and value >= 0 else None

@@ -7,7 +7,8 @@ each edge.
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 from billing.limits import Limit
 
@@ -17,13 +18,15 @@ CONCURRENCY_WAIT_US: Final = 1_000_000
 # What a request used beyond its limit is paid back for so long at most, whatever a provider says it used.
 OWED_WINDOWS_MAX: Final = 60
 
+NONE: Final = -1
 REQUESTS: Final = "requests"
 TOKENS: Final = "tokens"
 CONCURRENCY: Final = "concurrency"
 SIZE: Final = "size"
 
 
-class Subject(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Subject:
     """Whom one limit binds: `id` names its count, `words` it to people."""
 
     id: str
@@ -38,32 +41,49 @@ class Count:
 
     __slots__ = ("at_us", "requests", "running", "tokens")
 
-    def __init__(self, requests: int = 0, tokens: int = 0, running: int = 0, at_us: int = 0) -> None:
+    def __init__(self, requests: int, tokens: int, running: int, at_us: int) -> None:
         self.requests = requests
         self.tokens = tokens
         self.running = running
         self.at_us = at_us
 
 
-class Standing(NamedTuple):
-    """How one limit stands, for the headers. `reset_us`: until it is whole again if nobody asks."""
-
-    limit: int
-    remaining: int
-    reset_us: int
-
-
-class Decision(NamedTuple):
-    """`kind` names which limit of `subject` refuses; empty where the request may start, and then it is counted.
-
-    `requests` and `tokens` are the tightest limit of each sort: the one of which the least remains.
+class Tightest:
+    """Of several limits of one sort that of which the least remains, for the headers; `limit` is `NONE` where there is
+    no such limit. `reset_us`: until it is whole again if nobody asks.
     """
 
-    kind: str
-    subject: Subject | None
-    wait_us: int
-    requests: Standing | None
-    tokens: Standing | None
+    __slots__ = ("limit", "remaining", "reset_us")
+
+    def __init__(self) -> None:
+        self.limit = NONE
+        self.remaining = 0
+        self.reset_us = 0
+
+    def see(self, used: int, per_minute: int) -> None:
+        remaining = max(per_minute - -(-used // WINDOW_US), 0)
+        if self.limit == NONE or remaining < self.remaining:
+            self.limit = per_minute
+            self.remaining = remaining
+            self.reset_us = -(-used // per_minute) if per_minute else WINDOW_US
+
+
+class Decision:
+    """`kind` names which limit of `subject` refuses, and `wait_us` for how long; empty where the request may start,
+    and then it is counted.
+    """
+
+    __slots__ = ("kind", "requests", "subject", "tokens", "wait_us")
+
+    def __init__(self) -> None:
+        self.kind = ""
+        self.subject: Subject | None = None
+        self.wait_us = 0
+        self.requests = Tightest()
+        self.tokens = Tightest()
+
+    def refuse(self, kind: str, subject: Subject, wait_us: int) -> None:
+        self.kind, self.subject, self.wait_us = kind, subject, wait_us
 
 
 def decide(subjects: Sequence[Subject], counts: Sequence[Count], tokens: int, prompt: int, now_us: int) -> Decision:
@@ -72,29 +92,50 @@ def decide(subjects: Sequence[Subject], counts: Sequence[Count], tokens: int, pr
 
     Of several refusals the longest wait is told: to come back before that is in vain.
     """
-    kind, refusing, wait_us = "", None, 0
+    decision = Decision()
     for place, subject in enumerate(subjects):
         count = counts[place]
         refill(count, subject.limit, now_us)
-        per_minute, tokens_per_minute, concurrency_max = subject.limit
-        if tokens_per_minute is not None:
-            wait = _wait_us(count.tokens, min(tokens, tokens_per_minute), tokens_per_minute)
-            if prompt > tokens_per_minute and kind != SIZE:
-                kind, refusing, wait_us = SIZE, subject, WINDOW_US
-            elif wait > wait_us and kind != SIZE:
-                kind, refusing, wait_us = TOKENS, subject, wait
-        if kind == SIZE:
-            continue
-        if per_minute is not None:
-            wait = _wait_us(count.requests, 1, per_minute)
-            if wait > wait_us:
-                kind, refusing, wait_us = REQUESTS, subject, wait
-        if concurrency_max is not None and count.running >= concurrency_max and wait_us < CONCURRENCY_WAIT_US:
-            kind, refusing, wait_us = CONCURRENCY, subject, CONCURRENCY_WAIT_US
-    if refusing is None:
-        for place, subject in enumerate(subjects):
-            _take(subject.limit, counts[place], tokens)
-    return _decision(kind, refusing, wait_us, subjects, counts)
+        _judge(decision, subject, count, tokens, prompt)
+    may = decision.subject is None
+    for place, subject in enumerate(subjects):
+        limit, count = subject.limit, counts[place]
+        if limit.requests_per_minute is not None:
+            if may:
+                count.requests += WINDOW_US
+            decision.requests.see(count.requests, limit.requests_per_minute)
+        if limit.tokens_per_minute is not None:
+            if may:
+                count.tokens += min(tokens, limit.tokens_per_minute) * WINDOW_US
+            decision.tokens.see(count.tokens, limit.tokens_per_minute)
+        if may:
+            count.running += 1
+    return decision
+
+
+def _judge(decision: Decision, subject: Subject, count: Count, tokens: int, prompt: int) -> None:
+    if decision.kind == SIZE:
+        return
+    limit = subject.limit
+    per_minute, tokens_per_minute = limit.requests_per_minute, limit.tokens_per_minute
+    if tokens_per_minute is not None:
+        if prompt > tokens_per_minute:
+            decision.refuse(SIZE, subject, WINDOW_US)
+            return
+        # An estimate takes the whole limit at most: so what is thought to exceed it is let in at all.
+        wait = _wait_us(count.tokens, min(tokens, tokens_per_minute), tokens_per_minute)
+        if wait > decision.wait_us:
+            decision.refuse(TOKENS, subject, wait)
+    if per_minute is not None:
+        wait = _wait_us(count.requests, 1, per_minute)
+        if wait > decision.wait_us:
+            decision.refuse(REQUESTS, subject, wait)
+    if (
+        limit.concurrency_max is not None
+        and count.running >= limit.concurrency_max
+        and decision.wait_us < CONCURRENCY_WAIT_US
+    ):
+        decision.refuse(CONCURRENCY, subject, CONCURRENCY_WAIT_US)
 
 
 def finish(subject: Subject, count: Count, estimate: int, used: int, begun_us: int, now_us: int) -> None:
@@ -131,44 +172,9 @@ def refill(count: Count, limit: Limit, now_us: int) -> None:
         count.tokens = max(count.tokens - elapsed_us * (limit.tokens_per_minute or 0), 0)
 
 
-def _take(limit: Limit, count: Count, tokens: int) -> None:
-    """An estimate takes the whole limit at most: so a request is let in at all that is thought to exceed it."""
-    per_minute, tokens_per_minute, _ = limit
-    if per_minute is not None:
-        count.requests += WINDOW_US
-    if tokens_per_minute is not None:
-        count.tokens += min(tokens, tokens_per_minute) * WINDOW_US
-    count.running += 1
-
-
 def _wait_us(used: int, more: int, per_minute: int) -> int:
     """How long until so much more fits; 0 where it does now."""
     over = used + (more - per_minute) * WINDOW_US
     if over <= 0 < per_minute:
         return 0
     return -(-over // per_minute) if per_minute else WINDOW_US
-
-
-def _decision(
-    kind: str, refusing: Subject | None, wait_us: int, subjects: Sequence[Subject], counts: Sequence[Count]
-) -> Decision:
-    requests: Standing | None = None
-    tokens: Standing | None = None
-    for place, subject in enumerate(subjects):
-        count = counts[place]
-        per_minute, tokens_per_minute, _ = subject.limit
-        if per_minute is not None:
-            standing = _standing(count.requests, per_minute)
-            if requests is None or standing.remaining < requests.remaining:
-                requests = standing
-        if tokens_per_minute is not None:
-            standing = _standing(count.tokens, tokens_per_minute)
-            if tokens is None or standing.remaining < tokens.remaining:
-                tokens = standing
-    return Decision(kind, refusing, wait_us, requests, tokens)
-
-
-def _standing(used: int, per_minute: int) -> Standing:
-    if not per_minute:
-        return Standing(0, 0, WINDOW_US)
-    return Standing(per_minute, max(per_minute - -(-used // WINDOW_US), 0), -(-used // per_minute))

@@ -36,20 +36,24 @@ _NO_TEAM: Final = TeamRules("")
 
 
 class Holder:
-    """A key as its team leaves it. `key` has the team's organization where it has none, and both lists of models."""
+    """A key as its team leaves it. `key` has the team's organization where it has none, and both lists of models;
+    `own` are the key's limits, those of the configuration where it has none.
+    """
 
-    __slots__ = ("_by_model", "_by_tags", "_patterned", "_whole", "key", "source", "tag_rules")
+    __slots__ = ("_by_model", "_by_tags", "_patterned", "_whole", "key", "own", "source", "tag_rules")
 
     def __init__(
         self,
         source: Key,
         key: Key,
+        own: Limits,
         whole: tuple[Subject, ...],
         patterned: tuple[tuple[str, Subject], ...],
         tag_rules: TagRules | None,
     ) -> None:
         self.source = source
         self.key = key
+        self.own = own
         self._whole = whole
         self._patterned = patterned
         self.tag_rules = tag_rules
@@ -127,10 +131,11 @@ class Tenancy:
         rules = together(
             (team.tags, key.tags), (team.tags_required, key.tags_required), (team.tags_allowed, key.tags_allowed)
         )
-        own = limits_of(key.limits)
+        given = limits_of(key.limits)
+        own = Limits(with_defaults(given.whole, self._defaults), given.models)
         whole, patterned = [], []
         for name, words, limits in (
-            (f"key:{key.id}", f"key `{key.id}`", Limits(with_defaults(own.whole, self._defaults), own.models)),
+            (f"key:{key.id}", f"key `{key.id}`", own),
             (f"team:{team.id}", f"team `{team.id}`", team.limits),
         ):
             if limits.whole != UNLIMITED:
@@ -143,7 +148,7 @@ class Tenancy:
             key, organization_id=key.organization_id or team.organization_id, team_models_allowed=team.models_allowed
         )
         holder = Holder(
-            key, effective, tuple(whole) or _NOBODY, (*patterned, *self._models), rules if rules.any else None
+            key, effective, own, tuple(whole) or _NOBODY, (*patterned, *self._models), rules if rules.any else None
         )
         if len(merged) >= MERGED_MAX:
             merged.clear()

@@ -204,7 +204,7 @@ def build(
         requests_in_flight_max=settings.server.requests_in_flight_max,
         keyring=keyring,
         tenancy=tenancy,
-        rates=Rates(tenancy, OwnCounters() if worker.alone else counters_of(directory, worker.index, worker.count)),
+        rates=Rates(OwnCounters() if worker.alone else counters_of(directory, worker.index, worker.count)),
         books=books,
         roads=roads,
         local=LocalRoads(engines, connections_for, Timeouts().connect_s),

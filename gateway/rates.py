@@ -7,13 +7,12 @@ estimate keeps a burst of requests at once near the limit; what it gets wrong is
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from billing.books import AttemptRow
 from billing.counters import Counters
-from billing.keys import Key
-from billing.rates import CONCURRENCY, REQUESTS, SIZE, Decision, Subject
-from billing.tenancy import Tenancy
+from billing.rates import CONCURRENCY, NONE, REQUESTS, SIZE, Decision, Subject
+from billing.tenancy import Holder
 from gateway.chat_request import ChatAsk
 from gateway.errors import RateLimited
 
@@ -39,23 +38,25 @@ _TOKENS_LINES: Final = (
 )
 
 
-class Ticket(NamedTuple):
+class Ticket:
     """A request that was let in, until it ends. `lines` are its answer's headers."""
 
-    subjects: tuple[Subject, ...]
-    estimate: int
-    begun_us: int
-    lines: bytes
+    __slots__ = ("begun_us", "estimate", "lines", "subjects")
+
+    def __init__(self, subjects: tuple[Subject, ...], estimate: int, begun_us: int, lines: bytes) -> None:
+        self.subjects = subjects
+        self.estimate = estimate
+        self.begun_us = begun_us
+        self.lines = lines
 
 
 class Rates:
-    def __init__(self, tenancy: Tenancy, counters: Counters) -> None:
-        self._tenancy = tenancy
+    def __init__(self, counters: Counters) -> None:
         self._counters = counters
 
-    def admit(self, key: Key, names: tuple[str, ...], ask: ChatAsk, now_us: int) -> Ticket | None:
+    def admit(self, holder: Holder, names: tuple[str, ...], ask: ChatAsk, now_us: int) -> Ticket | None:
         """`names`: what the model goes by. None where no limit binds; else `end` must follow. Raises `RateLimited`."""
-        subjects = self._tenancy.of(key).subjects(names)
+        subjects = holder.subjects(names)
         if not subjects:
             return None
         prompt = prompt_tokens(ask)
@@ -147,16 +148,16 @@ def refusal(decision: Decision, estimate: int, prompt: int, lines: bytes) -> Rat
 def header_lines(decision: Decision) -> bytes:
     """OpenAI's six headers, or the three of whichever sort is limited."""
     requests, tokens = decision.requests, decision.tokens
-    if requests is not None and tokens is not None:
-        return _BOTH_LINES % (
-            requests.limit, tokens.limit, requests.remaining, tokens.remaining,
-            duration_text(requests.reset_us), duration_text(tokens.reset_us),
-        )  # fmt: skip
-    if requests is not None:
-        return _REQUESTS_LINES % (requests.limit, requests.remaining, duration_text(requests.reset_us))
-    if tokens is not None:
+    if requests.limit == NONE:
+        if tokens.limit == NONE:
+            return b""
         return _TOKENS_LINES % (tokens.limit, tokens.remaining, duration_text(tokens.reset_us))
-    return b""
+    if tokens.limit == NONE:
+        return _REQUESTS_LINES % (requests.limit, requests.remaining, duration_text(requests.reset_us))
+    return _BOTH_LINES % (
+        requests.limit, tokens.limit, requests.remaining, tokens.remaining,
+        duration_text(requests.reset_us), duration_text(tokens.reset_us),
+    )  # fmt: skip
 
 
 def duration_text(us: int) -> bytes:

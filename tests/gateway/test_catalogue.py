@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from billing.limits import Limit
 from billing.price import Price
+from billing.tenancy import Tenancy
 from gateway.catalogue import key_view, model_page, model_view
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from routing.deployments import Deployment, Pool
@@ -23,6 +25,7 @@ class Rooms:
     """What a catalogue reads of the services."""
 
     roads: Roads
+    tenancy: Tenancy = field(default_factory=Tenancy)
     started_at_us: int = 1_700_000_000_000_000
 
 
@@ -91,3 +94,19 @@ def test_a_key_is_told_about_itself() -> None:
     assert (told["id"], told["models"], told["models_allowed"]) == ("key_1", ["own"], ["own"])
     assert told["created_at"] == "1970-01-01T00:00:00Z"
     assert told["expires_at"] is None
+
+
+def test_a_key_is_told_its_own_limits_and_the_configured_ones_where_it_has_none() -> None:
+    s = cast("Services", Rooms(chat(), Tenancy(defaults=Limit(requests_per_minute=60, concurrency_max=4))))
+    own = {"tokens_per_minute": 1000, "concurrency_max": 2, "models": {"chat": {"requests_per_minute": 5}}}
+    assert key_view(s, replace(key(), limits=own))["limits"] == {
+        "requests_per_minute": 60,
+        "tokens_per_minute": 1000,
+        "concurrency_max": 2,
+        "models": {"chat": {"requests_per_minute": 5, "tokens_per_minute": None, "concurrency_max": None}},
+    }
+    assert key_view(services(chat()), key())["limits"] == {
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "concurrency_max": None,
+    }

@@ -33,7 +33,7 @@ class Key:
     expires_at_us: int | None = None
     revoked_at_us: int | None = None
     scopes: tuple[str, ...] = ()
-    limits: Mapping[str, int] = field(default_factory=dict)
+    limits: Mapping[str, object] = field(default_factory=dict)  # `billing.limits` reads it
     organization_id: str | None = None
     old_digest: bytes | None = None
     old_until_us: int | None = None
@@ -41,6 +41,8 @@ class Key:
     tags: Mapping[str, str] = field(default_factory=dict)  # every request of the key has these
     tags_required: tuple[str, ...] = ()
     tags_allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by name; a name not in it takes any
+    # Not the key's own: `billing.tenancy` brings it along, and a model must be in both lists.
+    team_models_allowed: tuple[str, ...] = ()
 
 
 def mint(public_id: str, secret: bytes) -> str:
@@ -75,8 +77,20 @@ def well_formed(token: bytes) -> bool:
     return match is not None and match[1] == _checksum(token[:-_CHECK_CHARS]).encode()
 
 
-def may_use(key: Key, model: str) -> bool:
-    return not key.models_allowed or _matches(key.models_allowed, model)
+def may_use(key: Key, *names: str) -> bool:
+    """Whether the key may use a model that goes by these names; its own list and its team's must each have one."""
+    return all(
+        not globs or any(_matches(globs, name) for name in names)
+        for globs in (key.models_allowed, key.team_models_allowed)
+    )
+
+
+def may_use_all(key: Key) -> bool:
+    return not (key.models_allowed or key.team_models_allowed)
+
+
+def name_matches(pattern: str, name: str) -> bool:
+    return _pattern(pattern).fullmatch(name) is not None
 
 
 class KeyRing:

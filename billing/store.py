@@ -4,7 +4,7 @@ Frozen values leave, never rows. Times, ids and secrets are arguments; a change 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -17,11 +17,13 @@ from billing.budget_events import Outbox
 from billing.database import open_engine, writing
 from billing.holds import EntryKind
 from billing.keys import Key, digest
+from billing.limits import Limit, limits_of
 from billing.migrating import MigrationFailed, behind, migrate
 from billing.price import Usage
 from billing.price_list import PriceList
 from billing.refusals import AlreadyExists, Conflict, Invalid, NotFound, Stale
 from billing.request_log import RequestRow, unpack_request
+from billing.tenancy import TeamRules
 from billing.usage import UsageLine, usage
 from billing.usage_span import QUARTER_US, SpanTooLong
 
@@ -40,7 +42,8 @@ __all__ = [
 
 KEYS_AT_ONCE: Final = 500
 
-_TEAM_CHANGES: Final = frozenset({"name", "organization_id"})
+_TEAM_RULES: Final = frozenset({"models_allowed", "limits", "tags", "tags_required", "tags_allowed"})
+_TEAM_CHANGES: Final = frozenset({"name", "organization_id"}) | _TEAM_RULES
 _KEY_CHANGES: Final = frozenset(
     {
         *("name", "team_id", "user_id", "organization_id", "models_allowed", "expires_at_us", "scopes", "limits"),
@@ -52,18 +55,25 @@ _COLUMNS: Final = frozenset({*queries.USAGE_COLUMNS, "day"})
 _FILTERS: Final = frozenset(queries.USAGE_COLUMNS.values())
 _json: Final = msgspec.json.Encoder()
 _texts: Final = msgspec.json.Decoder(tuple[str, ...])
-_limits: Final = msgspec.json.Decoder(dict[str, int])
+_limits: Final = msgspec.json.Decoder(dict[str, object])
 _tags: Final = msgspec.json.Decoder(dict[str, str])
 _tags_allowed: Final = msgspec.json.Decoder(dict[str, tuple[str, ...]])
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
+    """What it allows and fixes binds each of its keys, beside what the key itself says."""
+
     id: str
     name: str
     organization_id: str | None
     version: int
     created_at_us: int
+    models_allowed: tuple[str, ...] = ()  # none means all
+    limits: Mapping[str, object] = field(default_factory=dict)  # `billing.limits` reads it
+    tags: Mapping[str, str] = field(default_factory=dict)
+    tags_required: tuple[str, ...] = ()
+    tags_allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,21 +162,53 @@ class Store:
 
     def teams(self, limit: int, after: str | None = None) -> TeamPage:
         with self._reading.begin() as tx:
-            found = [Team(*row[:5]) for row in queries.list_teams(tx, limit + 1, after)]
+            found = [_team_of(row) for row in queries.list_teams(tx, limit + 1, after)]
         data, more = tuple(found[:limit]), len(found) > limit
         return TeamPage(data, more, data[-1].id if more else None)
 
     def team(self, team_id: str) -> Team | None:
         with self._reading.begin() as tx:
             row = queries.get_team(tx, team_id)
-        return Team(*row[:5]) if row else None
+        return _team_of(row) if row else None
 
     def team_names(self) -> dict[str, str]:
         with self._reading.begin() as tx:
             return queries.team_names(tx)
 
-    def create_team(self, team_id: str, name: str, organization_id: str | None, created_at_us: int) -> Team:
-        team = Team(team_id, name, organization_id, 1, created_at_us)
+    def team_rules(self) -> tuple[TeamRules, ...]:
+        """Of every team there is, as the data plane keeps them."""
+        with self._reading.begin() as tx:
+            teams = [_team_of(row) for row in queries.live_teams(tx)]
+        return tuple(
+            TeamRules(
+                team.id,
+                team.organization_id,
+                team.models_allowed,
+                limits_of(team.limits),
+                team.tags,
+                team.tags_required,
+                team.tags_allowed,
+            )
+            for team in teams
+        )
+
+    def limits_of_models(self) -> dict[str, Limit]:
+        """By pattern, what everybody together may do with the models of that name."""
+        with self._reading.begin() as tx:
+            found = queries.model_limits(tx)
+        return {pattern: limits_of(_limits.decode(document)).whole for pattern, document in found.items()}
+
+    def create_team(
+        self,
+        team_id: str,
+        name: str,
+        organization_id: str | None,
+        created_at_us: int,
+        rules: Mapping[str, object] | None = None,
+    ) -> Team:
+        """`rules` are the fields of `Team` that bind its keys."""
+        _only(rules or {}, _TEAM_RULES)
+        team = Team(team_id, name, organization_id, 1, created_at_us, **(rules or {}))  # type: ignore[arg-type]
         try:
             with self._writing.begin() as tx:
                 queries.insert_team(tx, _team_values(team))
@@ -179,7 +221,7 @@ class Store:
         _only(changes, _TEAM_CHANGES)
         with self._writing.begin() as tx:
             _team(tx, team_id, version)
-            queries.update_team(tx, team_id, changes)
+            queries.update_team(tx, team_id, {name: _stored(name, value) for name, value in changes.items()})
             return _team(tx, team_id, None)
 
     def delete_team(self, team_id: str, deleted_at_us: int, version: int | None = None) -> None:
@@ -296,14 +338,31 @@ def _team_values(team: Team) -> dict[str, object]:
         "organization_id": team.organization_id,
         "version": team.version,
         "created_at_us": team.created_at_us,
+        **{name: _stored(name, getattr(team, name)) for name in _TEAM_RULES},
     }
+
+
+def _team_of(row: queries.Row) -> Team:
+    given = dict(zip(queries.TEAM_COLUMNS, row, strict=True))
+    return Team(
+        given["id"],
+        given["name"],
+        given["organization_id"],
+        given["version"],
+        given["created_at_us"],
+        _texts.decode(given["models_allowed"]),
+        _limits.decode(given["limits"]),
+        _tags.decode(given["tags"]),
+        _texts.decode(given["tags_required"]),
+        _tags_allowed.decode(given["tags_allowed"]),
+    )
 
 
 def _team(tx: Connection, team_id: str, version: int | None) -> Team:
     row = queries.get_team(tx, team_id, locked=True)
     if row is None:
         raise NotFound(f"no team {team_id!r}: list them to see which there are")
-    team = Team(*row[:5])
+    team = _team_of(row)
     _demand_version(team.version, version)
     return team
 
@@ -349,7 +408,7 @@ def _stored(name: str, value: object) -> object:
 
 
 def _key_values(key: Key) -> dict[str, object]:
-    return {name: _stored(name, getattr(key, name)) for name in Key.__dataclass_fields__}
+    return {name: _stored(name, getattr(key, name)) for name in queries.KEY_COLUMNS}
 
 
 def _key(row: queries.Row) -> Key:

@@ -21,10 +21,13 @@ from typing import TYPE_CHECKING, Final
 from billing.alerts import thresholds_of
 from billing.books import Books
 from billing.budget_events import Alerts
+from billing.counters import OwnCounters
 from billing.keys import SECRET_BYTES, Key, KeyRing, digest, mint
+from billing.limits import Limit
 from billing.price_book import PriceBook
 from billing.price_table import PriceTable, UsdRow, UsdTier, price_from_row
 from billing.store import Store, prefix_of
+from billing.tenancy import Tenancy
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
 from gateway.admin.rooms import AdminRooms, DeploymentView
@@ -39,7 +42,8 @@ from gateway.log import line_sink
 from gateway.metrics import Metrics, resident_bytes
 from gateway.providers.registry import ROWS
 from gateway.providers.row import ProviderDefaults
-from gateway.refresh import Refresh, ToldRing, reload_keys, reload_prices
+from gateway.rates import Rates
+from gateway.refresh import Refresh, ToldRing, reload_keys, reload_prices, reload_tenancy
 from gateway.roads import CONFIGURED, DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
 from gateway.services import Gate, Services
 from gateway.wire.clock import Sweep
@@ -47,6 +51,7 @@ from gateway.wire.server import Limits
 from gateway.wire.tunnel import proxy_for, tunnelled_connect
 from gateway.wire.upstream import Origin, Pool, plain_connect
 from gateway.workers.bus import Bus
+from gateway.workers.counts import counters_of
 from gateway.workers.engines import FarEngines
 from gateway.workers.recalls import Recalls
 from gateway.workers.together import EndedSessions, Together, metrics_of_all
@@ -134,6 +139,7 @@ class App:
         await asyncio.get_running_loop().run_in_executor(None, self.refresh.close)
         await asyncio.get_running_loop().run_in_executor(None, self.services.books.close)
         await asyncio.get_running_loop().run_in_executor(None, self.alarms.close)
+        self.services.rates.close()
         await self.bus.close()
         self.store.close()
 
@@ -203,6 +209,9 @@ def build(
     refresh = Refresh(bus, store.control_versions)
     refresh.on("tenancy", partial(reload_keys, store, keyring))
     refresh.on("budgets", books.reload_from)
+    tenancy = Tenancy(store.team_rules(), store.limits_of_models(), Limit(**settings.limits.model_dump()))
+    for room in ("tenancy", "limits"):
+        refresh.on(room, partial(reload_tenancy, store, tenancy))
     Recalls(bus, books.wallets)
     roads = _roads(settings, connections_for, worker)
     roads.reprice(PriceBook(roads.table, store.price_list.live()))
@@ -221,6 +230,8 @@ def build(
         gate=gate,
         requests_in_flight_max=settings.server.requests_in_flight_max,
         keyring=keyring,
+        tenancy=tenancy,
+        rates=Rates(OwnCounters() if worker.alone else counters_of(directory, worker.index, worker.count)),
         books=books,
         roads=roads,
         local=LocalRoads(engines, connections_for, Timeouts().connect_s),
@@ -249,8 +260,8 @@ def build(
         flush=together.flush,
         clock=now_us,
         version=VERSION,
-        ended_sessions=EndedSessions(bus),
         changed=refresh.changed,
+        ended_sessions=EndedSessions(bus),
         configured_prices=roads.configured_prices,
         state=directory,
     )

@@ -1,9 +1,11 @@
 """What a key may know: the models it may use, with what they cost and can, and its own limits."""
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from billing.keys import Key
+from billing.limits import Limits
 from billing.price import UNPRICED, Price
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from gateway.roads import Named
@@ -85,9 +87,14 @@ def key_view(s: Services, key: Key) -> dict[str, Any]:
         "models": [entry["id"] for entry in model_page(s, key)["data"]],
         "created_at": _rfc3339(key.created_at_us),
         "expires_at": _rfc3339(key.expires_at_us),
-        "limits": {"requests_per_minute": None, "tokens_per_minute": None, "concurrency_max": None},
+        "limits": _limits(s.tenancy.of(key).own),
         "budgets": [],
     }
+
+
+def _limits(limits: Limits) -> dict[str, Any]:
+    models = {pattern: asdict(limit) for pattern, limit in limits.models}
+    return asdict(limits.whole) | ({"models": models} if models else {})
 
 
 def _rfc3339(at_us: int | None) -> str | None:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from billing.books import EntryKind, Hold
 from billing.keys import Key
 from billing.price import FREE, Usage
+from billing.tenancy import Holder
 from cache.exact import Kept
 from cache.fingerprint import fingerprint
 from cache.policy import BYPASS, Eligibility, eligibility, tenant, unkept_body_because, unkept_stream_because
@@ -45,11 +46,16 @@ _COST_NOTHING: Final = b'"turnpike":{"cost_usd":"0.000000000"'
 async def chat_completions(s: Services, ride: Ride) -> None:
     """Answers one request. What it raises becomes an error answer."""
     facts = facts_of(ride.head)
-    key = ride.key = authenticate(s, facts, ride.at_us)
+    holder = recognise(s, facts, ride.at_us)
+    key = ride.key = holder.key
     ask = parse_chat(ride.body)
     _attribute(ride, ask, facts)
+    ride.tags = holder.tagged(ride.tags)
     named = resolve(s, key, ask.model)
     admit(s, ride, facts)
+    ticket = ride.ticket = s.rates.admit(holder, named.names, ask, ride.at_us)
+    if ticket is not None:
+        ride.rate_lines = ticket.lines
 
     kept_under = None
     temperature = ask.fields.get("temperature")
@@ -86,13 +92,17 @@ async def chat_completions(s: Services, ride: Ride) -> None:
 
 
 def authenticate(s: Services, facts: Facts, now_at_us: int) -> Key:
-    """Whose request is this? Raises `InvalidKey`."""
+    """Whose request is this? The key as its team leaves it. Raises `InvalidKey`."""
+    return recognise(s, facts, now_at_us).key
+
+
+def recognise(s: Services, facts: Facts, now_at_us: int) -> Holder:
     if facts.key_digest is None:
         raise InvalidKey("no key: send `Authorization: Bearer tp-…`")
     key = s.keyring.find(facts.key_digest, now_at_us)
     if key is None:
         raise InvalidKey("this key is unknown, expired or revoked")
-    return key
+    return s.tenancy.of(key)
 
 
 def _attribute(ride: Ride, ask: ChatAsk, facts: Facts) -> None:

@@ -13,6 +13,7 @@ import orjson
 
 from billing.books import HoldNotOpen
 from billing.journal import JournalFull, JournalRecordTooLarge
+from billing.tag_rules import TagNotAllowed
 from billing.wallets import BudgetBackendUnavailable, BudgetBusy, BudgetExhausted, BudgetRefused
 from cache.policy import UnknownDirective
 from local_backend.supervisor import LocalModelFailed
@@ -76,6 +77,14 @@ class Overloaded(Refusal):
     """Shed by Turnpike itself, before anything was sent."""
 
 
+class RateLimited(Refusal):
+    """A limit of the caller's own: on requests or tokens a minute, or on requests at once."""
+
+    def __init__(self, message: str, headers: tuple[tuple[str, str], ...], *, retry_after_s: float) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.headers = headers
+
+
 class AttemptsFailed(Refusal):
     """Every attempt failed. `attempts` lists provider, status and reason."""
 
@@ -124,6 +133,8 @@ SHAPES: Final[Mapping[type[BaseException], Shape]] = {
     ModelNotFound: Shape(404, "invalid_request_error", "model_not_found"),
     NotFound: Shape(404, "invalid_request_error", "unknown_url"),
     MethodNotAllowed: Shape(405, "invalid_request_error", "method_not_allowed"),
+    TagNotAllowed: Shape(403, "invalid_request_error", "tag_not_allowed"),
+    RateLimited: Shape(429, "rate_limit_error", "rate_limit_exceeded"),
     AllRateLimited: Shape(429, "rate_limit_error", "rate_limit_exceeded"),
     AttemptsFailed: Shape(502, "server_error", "provider_error"),
     AttemptsTimedOut: Shape(504, "server_error", "provider_timeout"),
@@ -147,6 +158,7 @@ _RETRY_AFTER_DEFAULT_S: Final[Mapping[type[BaseException], float]] = {
     Overloaded: 1,
     JournalFull: 5,
     AllRateLimited: 1,
+    RateLimited: 1,
     BudgetBusy: 1,
     BudgetBackendUnavailable: 2,
 }

@@ -14,6 +14,7 @@ from typing import Any, Final
 from billing.keys import Key, KeyRing
 from billing.price_book import PriceBook
 from billing.store import Store
+from billing.tenancy import Tenancy
 from gateway.roads import Roads
 from gateway.workers.bus import Bus
 
@@ -144,6 +145,10 @@ def reload_prices(store: Store, roads: Roads, soon: Callable[[Callable[[], None]
 
     soon(go_over)
     done.wait(LOOP_LATE_S_MAX)
+
+
+def reload_tenancy(store: Store, tenancy: Tenancy) -> None:
+    tenancy.replace(store.team_rules(), store.limits_of_models())
 
 
 class ToldRing:

@@ -10,6 +10,7 @@ from billing.keys import Key
 from billing.money import usd_text
 from gateway.answer import Answer, AnswerTimedOut
 from gateway.errors import Rendered, error_object, render
+from gateway.rates import Ticket
 from gateway.services import Services
 from gateway.wire.clock import NEVER
 from gateway.wire.errand import Errand, Waiter
@@ -27,7 +28,7 @@ CLIENT_CLOSED: Final = 499  # nginx's number for a client that hung up; it stand
 
 _ANSWER_LINES: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: %b\r\nx-request-id: %b\r\n%bx-turnpike-cost-usd: %b\r\nx-turnpike-cache: %b\r\n"
-    b"x-turnpike-attempts: %d\r\nx-turnpike-route: %b\r\n%b"
+    b"x-turnpike-attempts: %d\r\nx-turnpike-route: %b\r\n%b%b"
 )
 
 T = TypeVar("T")
@@ -52,6 +53,9 @@ class Ride(Errand):
     why = ""
     cache = "miss"
     budget_lines = b""
+    rate_lines = b""
+    ticket: Ticket | None = None
+    """Of a request under limits, for as long as it counts as under way."""
     stream = False
     stream_begun = False
     tags: tuple[str, ...] = ()
@@ -151,7 +155,7 @@ class Ride(Errand):
         return _ANSWER_LINES % (
             content_type, self.request_id.encode(), self.named_lines, usd_text(cost_nano_usd).encode(),
             self.cache.encode(),
-            self.calls, self.route.encode(), self.budget_lines,
+            self.calls, self.route.encode(), self.budget_lines, self.rate_lines,
         )  # fmt: skip
 
     def begin_stream(self, route: str, bound_nano_usd: int) -> None:
@@ -178,7 +182,8 @@ class Ride(Errand):
             event = b"event: error\ndata: %b\n\n" % orjson.dumps({"error": told, "request_id": self.request_id})
             self.connection.end_stream(event)
         else:
-            self.connection.reply(error_head(rendered, self.request_id, self.calls), rendered.body)
+            head = error_head(rendered, self.request_id, self.calls) + self.rate_lines
+            self.connection.reply(head, rendered.body)
         self.close(rendered.status, rendered.code)
 
     def close(self, status: int, error_code: str | None) -> None:
@@ -189,6 +194,8 @@ class Ride(Errand):
         s.gate.in_flight -= 1
         if self._sweep_on:
             s.sweep.discard(self)
+        if self.ticket is not None:
+            s.rates.end(self.ticket, self.attempts, s.clock())
         key = self.key
         row = RequestRow(
             self.request_id, self.at_us, key.id if key else "", key.team_id if key else None, key.user_id if key else

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from billing.keys import Key, may_use
+from billing.keys import Key, may_use, may_use_all
 from billing.price import FREE, UNPRICED, Price
 from billing.price_book import PriceBook, Schedule
 from billing.price_table import Listing, PriceTable
@@ -111,7 +111,7 @@ class Named:
 
     def planner_for(self, key: Key) -> Planner:
         """The plan within what the key may use: a fallback is no way around an allow-list."""
-        if not self.fallbacks or not key.models_allowed:
+        if not self.fallbacks or may_use_all(key):
             return self.planner
         allowed = tuple(may_use(key, fallback.name) for fallback in self.fallbacks)
         planner = self._planners.get(allowed)
@@ -122,7 +122,7 @@ class Named:
 
     def may(self, key: Key) -> bool:
         """Whether the key may use this name."""
-        return not key.models_allowed or any(may_use(key, name) for name in self.names)
+        return may_use_all(key) or may_use(key, *self.names)
 
 
 def request_head(origin: Origin, path: str, lines: Mapping[str, str]) -> bytes:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 from billing.books import Books
 from billing.keys import KeyRing
+from billing.tenancy import Tenancy
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
 from gateway.ids import RequestIds
 from gateway.metrics import Metrics
+from gateway.rates import Rates
 from gateway.roads import LocalRoads, Roads
 from gateway.wire.clock import Sweep
 from routing.health import Health
@@ -39,6 +41,8 @@ class Services:
     gate: Gate
     requests_in_flight_max: int
     keyring: KeyRing
+    tenancy: Tenancy
+    rates: Rates
     books: Books
     roads: Roads
     local: LocalRoads

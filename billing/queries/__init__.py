@@ -46,6 +46,7 @@ from billing.queries.ledger import (
     intern_price,
     posted_attempts,
 )
+from billing.queries.limits import model_limits
 from billing.queries.prices import get_price, insert_prices, list_prices, live_prices, retire_price, rows_at
 from billing.queries.reports import (
     USAGE_COLUMNS,
@@ -61,6 +62,7 @@ from billing.queries.ring import keys_of, live_key_versions
 from billing.queries.rows import Row
 from billing.queries.tenancy import (
     KEY_COLUMNS,
+    TEAM_COLUMNS,
     digest_taken,
     get_key,
     get_team,
@@ -69,6 +71,7 @@ from billing.queries.tenancy import (
     list_keys,
     list_teams,
     live_keys,
+    live_teams,
     team_has_live_keys,
     team_names,
     update_key,
@@ -79,6 +82,7 @@ __all__ = [
     "ENTRY_COLUMNS",
     "HASH_START",
     "KEY_COLUMNS",
+    "TEAM_COLUMNS",
     "USAGE_COLUMNS",
     "USAGE_SUMS",
     "AccountRow",
@@ -130,7 +134,9 @@ __all__ = [
     "live_key_versions",
     "live_keys",
     "live_prices",
+    "live_teams",
     "lock_migrations",
+    "model_limits",
     "own_budgets",
     "post_to_accounts",
     "posted_attempts",

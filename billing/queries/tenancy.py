@@ -9,6 +9,7 @@ from billing import tables as t
 from billing.queries.rows import Row, first, page
 
 KEY_COLUMNS: Final = tuple(t.keys.c.keys())
+TEAM_COLUMNS: Final = tuple(t.teams.c.keys())
 
 
 def list_teams(tx: Connection, limit: int, after: str | None) -> list[Row]:
@@ -16,6 +17,10 @@ def list_teams(tx: Connection, limit: int, after: str | None) -> list[Row]:
     c = t.teams.c
     statement = select(t.teams).where(c.deleted_at_us.is_(None)).order_by(c.created_at_us, c.id).limit(limit)
     return page(tx, statement, c.created_at_us, c.id, after)
+
+
+def live_teams(tx: Connection) -> list[Row]:
+    return [*tx.execute(select(t.teams).where(t.teams.c.deleted_at_us.is_(None)))]
 
 
 def get_team(tx: Connection, team_id: str, *, locked: bool = False) -> Row | None:

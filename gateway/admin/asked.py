@@ -6,8 +6,20 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
+
+from billing.limits import LIMIT_MAX
+from gateway.caller import TAGS_MAX
 
 PAGE_ROWS_MAX: Final = 1000
 PAGE_ROWS: Final = 100
@@ -18,7 +30,10 @@ TAG_PREFIX: Final = "tag:"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
 Id = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:-]*$")]
-Limits = Annotated[dict[Annotated[str, Field(max_length=100)], Annotated[int, Field(ge=0)]], Field(max_length=20)]
+Pattern = Annotated[str, Field(min_length=1, max_length=200)]
+# Neither a comma, which parts tags in a header, nor `=` in a name.
+TagName = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[^\s,=]+$")]
+TagText = Annotated[str, Field(max_length=150, pattern=r"^[^,]*$")]
 Texts = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=200)], ...], Field(max_length=1000)]
 
 
@@ -65,28 +80,54 @@ class RequestsAsked(PageAsked):
     pass
 
 
-class TeamAsked(Asked):
+LimitAsked = Annotated[int, Field(ge=0, le=LIMIT_MAX)] | None
+
+
+class ModelLimits(Asked):
+    requests_per_minute: LimitAsked = None
+    tokens_per_minute: LimitAsked = None
+    concurrency_max: LimitAsked = None
+
+
+class Limits(ModelLimits):
+    models: Annotated[dict[Pattern, ModelLimits], Field(max_length=1000)] = {}
+
+    @model_serializer(mode="wrap")
+    def _as_sent(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What says nothing is left out."""
+        return {name: value for name, value in serialize(self).items() if value not in (None, {})}
+
+
+class RulesAsked(Asked):
+    """What a key and a team may say of each request alike."""
+
+    models_allowed: Texts = ()
+    limits: Limits = Limits()
+    tags: Annotated[dict[TagName, TagText], Field(max_length=TAGS_MAX)] = {}
+    tags_required: Annotated[tuple[TagName, ...], Field(max_length=TAGS_MAX)] = ()
+    tags_allowed: Annotated[dict[TagName, tuple[TagText, ...]], Field(max_length=TAGS_MAX)] = {}
+
+
+class TeamAsked(RulesAsked):
     name: Name
     id: Id | None = None
     organization_id: Id | None = None
 
 
-class TeamChange(Asked):
+class TeamChange(RulesAsked):
     name: Name = ""
     organization_id: Id | None = None
 
 
-class KeyChange(Asked):
+class KeyChange(RulesAsked):
     name: Name = ""
     team_id: Id | None = None
     user_id: Id | None = None
-    models_allowed: Texts = ()
     expires_at: AwareDatetime | None = None
     scopes: Texts = ()
-    limits: Limits = {}
 
 
-class KeyAsked(Asked):
+class KeyAsked(RulesAsked):
     name: Name
     id: Id | None = None
     key: Annotated[str, Field(max_length=512)] | None = None
@@ -94,10 +135,8 @@ class KeyAsked(Asked):
     team_id: Id | None = None
     user_id: Id | None = None
     organization_id: Id | None = None
-    models_allowed: Texts = ()
     expires_at: AwareDatetime | None = None
     scopes: Texts = ()
-    limits: Limits = {}
 
     @model_validator(mode="after")
     def _one_secret(self) -> Self:

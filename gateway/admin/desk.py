@@ -6,13 +6,13 @@ A key that this returned from revoking opens nothing any more, in this process, 
 import base64
 from dataclasses import replace
 from threading import Lock
-from typing import Final
+from typing import Any, Final
 
 from billing import keys as billing_keys
 from billing.keys import Key
 from billing.store import Team
 from gateway.admin import shown
-from gateway.admin.asked import KeyAsked, KeyChange, RotationAsked, TeamAsked, TeamChange
+from gateway.admin.asked import KeyAsked, KeyChange, RotationAsked, RulesAsked, TeamAsked, TeamChange
 from gateway.admin.etag import version_seen
 from gateway.admin.idempotency import Idempotency
 from gateway.admin.instant import at_us, instant_text, optional_text
@@ -21,6 +21,8 @@ from gateway.admin.rooms import AdminRooms
 
 ID_BYTES: Final = 10  # sixteen letters and digits, none of them padding
 FOREIGN_PREFIX_CHARACTERS: Final = 6
+TENANCY: Final = frozenset({"tenancy"})
+RULES: Final = ("models_allowed", "limits", "tags", "tags_required", "tags_allowed")
 
 
 class Desk:
@@ -44,14 +46,19 @@ class Desk:
     def create_team(self, asked: TeamAsked, idempotency_key: str | None) -> shown.Team:
         def make() -> shown.Team:
             team_id = asked.id or f"team_{self._new_text()}"
-            return team_shown(self.store.create_team(team_id, asked.name, asked.organization_id, self.rooms.clock()))
+            now_us, rules = self.rooms.clock(), rules_of(asked)
+            made = self.store.create_team(team_id, asked.name, asked.organization_id, now_us, rules)
+            self.rooms.changed(TENANCY)
+            return team_shown(made)
 
         return self.idempotency.once("teams", idempotency_key, asked.model_dump_json().encode(), make)
 
     def update_team(self, team_id: str, change: TeamChange, if_match: str | None) -> shown.Team:
         with self._lock:
             version = version_seen(if_match, self.team(team_id))
-            return team_shown(self.store.update_team(team_id, change.model_dump(exclude_unset=True), version))
+            changed = self.store.update_team(team_id, change.model_dump(exclude_unset=True), version)
+            self.rooms.changed(TENANCY)
+        return team_shown(changed)
 
     def delete_team(self, team_id: str, if_match: str | None) -> None:
         with self._lock:
@@ -104,10 +111,9 @@ class Desk:
             digest=billing_keys.digest(secret.encode()) if secret else bytes.fromhex(asked.key_sha256 or ""),
             user_id=asked.user_id,
             organization_id=asked.organization_id,
-            models_allowed=asked.models_allowed,
             scopes=asked.scopes,
-            limits=asked.limits,
             expires_at_us=None if asked.expires_at is None else at_us(asked.expires_at),
+            **rules_of(asked),
         )
         with self._lock:
             self.store.create_key(key)
@@ -137,11 +143,27 @@ def foreign_prefix(secret: str | None) -> str:
     return "" if secret is None else secret[:FOREIGN_PREFIX_CHARACTERS]
 
 
+def rules_of(asked: RulesAsked) -> dict[str, Any]:
+    """What it says of each request, as the store takes it."""
+    return asked.model_dump(include=set(RULES))
+
+
+def rules_shown(one: Team | Key) -> dict[str, Any]:
+    return {
+        "models_allowed": list(one.models_allowed),
+        "limits": dict(one.limits),
+        "tags": dict(one.tags),
+        "tags_required": list(one.tags_required),
+        "tags_allowed": {name: list(values) for name, values in one.tags_allowed.items()},
+    }
+
+
 def team_shown(team: Team) -> shown.Team:
     return shown.Team(
         id=team.id,
         name=team.name,
         organization_id=team.organization_id,
+        **rules_shown(team),
         created_at=instant_text(team.created_at_us),
         version=team.version,
     )
@@ -155,9 +177,8 @@ def key_shown(key: Key) -> shown.Key:
         team_id=key.team_id,
         user_id=key.user_id,
         organization_id=key.organization_id,
-        models_allowed=list(key.models_allowed),
         scopes=list(key.scopes),
-        limits=dict(key.limits),
+        **rules_shown(key),
         created_at=instant_text(key.created_at_us),
         expires_at=optional_text(key.expires_at_us),
         revoked_at=optional_text(key.revoked_at_us),

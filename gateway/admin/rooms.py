@@ -101,9 +101,8 @@ class AdminRooms:
     flush: Callable[[], None]  # called from a thread: returns when what was settled is in the database
     clock: Callable[[], int]  # microseconds since the Unix epoch
     entropy: Callable[[int], bytes] = os.urandom
+    changed: Callable[[frozenset[str]], object] = lambda _: None  # from a thread, after the commit: names of `control`
     ended_sessions: MutableMapping[str, int] = field(default_factory=dict)  # signed out: nonce, and when it would end
     version: str = ""
-    # After each commit, from a thread: returns when every worker has what changed in these rooms, a second at the most.
-    changed: Callable[[frozenset[str]], object] = lambda _rooms: None
     state: Path | None = None  # the state directory, where the ends of the ledger's chains are kept
     configured_prices: Callable[[], Mapping[tuple[str, str], Price]] = dict  # by provider and model

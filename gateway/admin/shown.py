@@ -10,7 +10,20 @@ Usd = Annotated[
 Instant = Annotated[str, Field(json_schema_extra={"format": "date-time"}, description="RFC 3339, UTC")]
 
 
-class Team(BaseModel):
+class Rules(BaseModel):
+    """What a key and a team say of each request alike."""
+
+    models_allowed: list[str] = []
+    limits: Annotated[
+        dict[str, Any],
+        Field(description="`requests_per_minute`, `tokens_per_minute`, `concurrency_max`; `models`: these, by pattern"),
+    ] = {}
+    tags: dict[str, str] = {}
+    tags_required: list[str] = []
+    tags_allowed: dict[str, list[str]] = {}
+
+
+class Team(Rules):
     id: str
     name: str
     organization_id: str | None = None
@@ -18,16 +31,14 @@ class Team(BaseModel):
     version: int
 
 
-class Key(BaseModel):
+class Key(Rules):
     id: str
     name: str
     prefix: str
     team_id: str | None = None
     user_id: str | None = None
     organization_id: str | None = None
-    models_allowed: list[str] = []
     scopes: list[str] = []
-    limits: dict[str, int] = {}
     created_at: Instant
     expires_at: Instant | None = None
     revoked_at: Instant | None = None

@@ -38,9 +38,6 @@ KEYS: Final[Mapping[Pattern, object]] = {
     ("cache", "semantic", "scope"): "team",
     ("cache", "semantic", "judge"): None,
     ("cache", "semantic", "shadow_ratio"): Decimal("0.01"),
-    ("limits", "requests_per_minute"): None,
-    ("limits", "tokens_per_minute"): None,
-    ("limits", "concurrency_max"): None,
     ("billing", "database_grace_s"): 30,
     ("billing", "database_down"): "refuse",
     ("telemetry", "otlp_endpoint"): None,
@@ -51,7 +48,7 @@ KEYS: Final[Mapping[Pattern, object]] = {
     ("retention", "bodies_days"): 7,
 }
 # Sections of which nothing is read yet: the schema does not know them, so they are taken out whole.
-SECTIONS: Final[frozenset[Pattern]] = frozenset({("secrets",), ("limits",), ("retention",), ("cache", "semantic")})
+SECTIONS: Final[frozenset[Pattern]] = frozenset({("secrets",), ("retention",), ("cache", "semantic")})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
+from billing.limits import LIMIT_MAX
 from gateway.config import values
 
 # A price above this is a typing error: a million dollars per million tokens.
@@ -248,6 +249,17 @@ class CacheSection(Section):
     """Answers to the same request."""
 
 
+class LimitsSection(Section):
+    """Of each key, where the key says nothing."""
+
+    requests_per_minute: Annotated[Count, Field(ge=1, le=LIMIT_MAX)] | None = None
+    """Requests a minute; null: any number."""
+    tokens_per_minute: Annotated[Count, Field(ge=1, le=LIMIT_MAX)] | None = None
+    """Tokens a minute, of input and output together."""
+    concurrency_max: Annotated[Count, Field(ge=1, le=LIMIT_MAX)] | None = None
+    """Requests under way at once."""
+
+
 class BillingSection(Section):
     journal_sync: Literal["os", "always"] = "os"
     """What a power cut may lose: `os` leaves it to the operating system, `always` waits for the disk twice an attempt,
@@ -316,6 +328,8 @@ class Settings(Section):
     """Which deployment answers."""
     cache: CacheSection = CacheSection()
     """What was answered before."""
+    limits: LimitsSection = LimitsSection()
+    """How much each key may ask, where the key says nothing."""
     billing: BillingSection = BillingSection()
     """How costs are kept."""
     telemetry: TelemetrySection = TelemetrySection()

@@ -23,6 +23,7 @@ from gateway.config.schema import Settings
 from gateway.greeting import GREETING, AdminKey, announced, greet
 from gateway.local_models import supervisor_of
 from gateway.workers.bus import PARENT, Bus, SiblingGone
+from gateway.workers.counts import counters_of
 from gateway.workers.engines import EngineRoom
 from gateway.workers.handover import CANNOT, UP, Handover, packed
 from gateway.workers.place import NoPlace, clear, place
@@ -199,6 +200,7 @@ class Parent:
         one.process = None
         self._bus.forget(one.boot_id)
         self._sums.gone(one.boot_id)
+        counters_of(self._settings.state.directory, one.index, len(self._places)).close()
         return status
 
     async def _ended(self, tending: "list[asyncio.Task[bool]]") -> list[bool]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from billing.limits import Limit
 from billing.price import Price
 from billing.price_book import PriceBook
 from billing.price_rows import ListedPrice
 from billing.price_table import UsdRow
+from billing.tenancy import Tenancy
 from gateway.catalogue import key_view, model_page, model_view
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from routing.deployments import Deployment, Pool
@@ -29,6 +31,7 @@ class Rooms:
     """What a catalogue reads of the services."""
 
     roads: Roads
+    tenancy: Tenancy = field(default_factory=Tenancy)
     started_at_us: int = 1_700_000_000_000_000
 
     def clock(self) -> int:
@@ -111,3 +114,19 @@ def test_a_listed_price_is_told_from_its_instant_on_and_to_its_team() -> None:
     assert model_view(services(made), key(), "own")["pricing"] is None
     made.reprice(PriceBook(made.table, [ListedPrice("price_1", "custom", "y", None, rates, NOW_US + 1, "contract", 1)]))
     assert model_view(services(made), of_team, "own")["pricing"] is None
+
+
+def test_a_key_is_told_its_own_limits_and_the_configured_ones_where_it_has_none() -> None:
+    s = cast("Services", Rooms(chat(), Tenancy(defaults=Limit(requests_per_minute=60, concurrency_max=4))))
+    own = {"tokens_per_minute": 1000, "concurrency_max": 2, "models": {"chat": {"requests_per_minute": 5}}}
+    assert key_view(s, replace(key(), limits=own))["limits"] == {
+        "requests_per_minute": 60,
+        "tokens_per_minute": 1000,
+        "concurrency_max": 2,
+        "models": {"chat": {"requests_per_minute": 5, "tokens_per_minute": None, "concurrency_max": None}},
+    }
+    assert key_view(services(chat()), key())["limits"] == {
+        "requests_per_minute": None,
+        "tokens_per_minute": None,
+        "concurrency_max": None,
+    }

@@ -149,6 +149,7 @@ SECTIONS: Final[Mapping[str, dict[str, object]]] = {
     "models": keys(schema.DeploymentRow),
     "routing": keys(schema.RoutingSection),
     "cache": keys(schema.ExactCacheSection, "exact."),
+    "limits": keys(schema.LimitsSection),
     "billing": keys(schema.BillingSection),
     "alerts": {**keys(schema.AlertsSection), **keys(schema.WebhookRow, "webhooks.N.")},
     "telemetry, metrics": {**keys(schema.TelemetrySection, "telemetry."), **keys(schema.MetricsSection, "metrics.")},

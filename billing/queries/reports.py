@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, and_, case, func, select
 
 from billing import tables as t
 from billing.holds import EntryKind
@@ -56,9 +56,22 @@ def usage_of_quarters(
     tx: Connection, first: int, end: int, columns: Sequence[str], filters: Mapping[str, str]
 ) -> list[Row]:
     """Sums by those columns over the quarters from `first` to before `end`: the columns, then the sums."""
-    sums = [func.sum(_q[name]) for name in USAGE_SUMS]
-    source, grouped = _grouped(t.usage_quarters, _q.account_id, columns)
-    statement = select(*grouped, *sums).select_from(source).where(_q.quarter >= first, _q.quarter < end)
+    return _usage_of(tx, t.usage_quarters, _q.quarter.between(first, end - 1), columns, filters)
+
+
+def usage_of_days(
+    tx: Connection, first: int, end: int, columns: Sequence[str], filters: Mapping[str, str]
+) -> list[Row]:
+    """The same over days of UTC."""
+    return _usage_of(tx, t.usage_days, t.usage_days.c.day.between(first, end - 1), columns, filters)
+
+
+def _usage_of(
+    tx: Connection, rolled: Table, when: ColumnElement[bool], columns: Sequence[str], filters: Mapping[str, str]
+) -> list[Row]:
+    sums = [func.sum(rolled.c[name]) for name in USAGE_SUMS]
+    source, grouped = _grouped(rolled, rolled.c.account_id, columns)
+    statement = select(*grouped, *sums).select_from(source).where(when)
     return [*tx.execute(_filtered(statement, filters).group_by(*grouped))]
 
 

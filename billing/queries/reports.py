@@ -48,7 +48,9 @@ def request_entries(tx: Connection, request_id: str) -> list[Row]:
 
 def used_span(tx: Connection) -> tuple[int, int] | None:
     """The first and the last quarter hour in which anything was used."""
-    first, last = tx.execute(select(func.min(_q.quarter), func.max(_q.quarter))).one()
+    # Apart, each is the first row of an index; SQLite answers both at once by reading every row.
+    ends = (select(func.min(_q.quarter)).scalar_subquery(), select(func.max(_q.quarter)).scalar_subquery())
+    first, last = tx.execute(select(*ends)).one()
     return None if first is None else (first, last)
 
 

@@ -1,4 +1,4 @@
-"""`turnpike ledger`: proves the books, shows what is in them, compares them with a provider's bill, closes a lost lease.
+"""`turnpike ledger`: proves the books, shows them, compares them with a provider's bill, closes a lost lease.
 
 Works on the database itself, with or without a gateway: a proof does not go through what it proves.
 """
@@ -207,7 +207,7 @@ def _rows(found: Reconciliation) -> list[dict[str, Any]]:
         parts = [(part.why.value, f"{part.amount_usd:f}", part.sentence) for part in row.parts]
         rows += [
             {**whole, "why": why, "part_usd": amount, "says": says}
-            for why, amount, says in parts or [("agrees", "0", None)]
+            for why, amount, says in parts or [("agrees", "0", "")]
         ]
     return rows
 

@@ -137,6 +137,7 @@ def test_a_lost_lease_is_closed_with_a_reason(home: Home, url: str) -> None:
 def test_a_lease_of_a_worker_that_runs_is_not_closed(home: Home, url: str) -> None:
     books = Books(url, home.state / "journal", clock=now_us, state=home.state)
     books.open()
+    books.flush()
     give_lease(url, books._journal.name)
     assert "stop the gateway first" in home.run("ledger", "close", "1", "--reason", "x").err
     books.reserve_and_dispatch(hold(9))

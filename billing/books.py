@@ -4,13 +4,12 @@ Everything here but `open`, `flush` and `close` runs on the event loop's thread 
 journal's pages; the flusher's thread carries it into the database.
 """
 
-import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
@@ -48,6 +47,9 @@ from billing.recovery import outstanding, told_by_recovery
 from billing.request_log import AttemptRow, RequestRow
 from billing.scopes import Rule
 from billing.wallets import NOTHING, Wallet, Wallets
+
+if TYPE_CHECKING:
+    import asyncio
 
 __all__ = [
     "AttemptRow",
@@ -235,7 +237,7 @@ class Books:
             raise FlushTimedOut(f"the database took no rows for {wait_s} s: see the log; nothing is lost")
 
     def durable(self) -> "asyncio.Future[None] | None":
-        """With `journal_sync: group`, to be awaited between a dispatch and the first byte. None: nothing to wait for."""
+        """With `journal_sync: group`, to be awaited between a dispatch and the first byte; else None."""
         return None if self._sync is None else self._sync.durable()
 
     def reserve(self, hold: Hold, wallets: tuple[Wallet, ...] = NOTHING) -> None:

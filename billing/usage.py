@@ -1,4 +1,4 @@
-"""Usage put together from whole quarter hours and the edges beside them, day by day where days are asked for."""
+"""Usage put together from whole days, quarter hours and the edges beside them, day by day where days are asked for."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from sqlalchemy import Connection
 
 from billing import queries
-from billing.usage_span import cut, days
+from billing.usage_span import cut, days, whole_days
 
 
 class UsageLine(NamedTuple):
@@ -41,7 +41,10 @@ def _sums(
     tx: Connection, columns: Sequence[str], from_at_us: int, to_at_us: int, filters: Mapping[str, str]
 ) -> dict[tuple[str | None, ...], UsageLine]:
     span = cut(from_at_us, to_at_us)
-    rows = queries.usage_of_quarters(tx, span.first_quarter, span.end_quarter, columns, filters)
+    whole, sides = whole_days(span.first_quarter, span.end_quarter)
+    rows = queries.usage_of_days(tx, *whole, columns, filters) if whole[0] < whole[1] else []
+    for side in sides:
+        rows += queries.usage_of_quarters(tx, *side, columns, filters)
     for edge in span.edges:
         rows += queries.usage_of_entries(tx, *edge, columns, filters)
     lines: dict[tuple[str | None, ...], UsageLine] = {}

@@ -7,6 +7,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 QUARTER_US: Final = 15 * 60 * 1_000_000
+QUARTERS_A_DAY: Final = 96
 DAYS_MAX: Final = 3660  # in one report by day
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,6 +43,15 @@ def cut(from_at_us: int, to_at_us: int) -> Cut:
         return Cut(first, first, ((from_at_us, to_at_us),) if from_at_us < to_at_us else ())
     edges = ((from_at_us, first * QUARTER_US), (end * QUARTER_US, to_at_us))
     return Cut(first, end, tuple(edge for edge in edges if edge[0] < edge[1]))
+
+
+def whole_days(first_quarter: int, end_quarter: int) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
+    """Whole days of UTC, from the first to before the last, and the stretches of quarters left and right of them."""
+    first, end = -(-first_quarter // QUARTERS_A_DAY), end_quarter // QUARTERS_A_DAY
+    if first >= end:
+        return (0, 0), ((first_quarter, end_quarter),) if first_quarter < end_quarter else ()
+    sides = ((first_quarter, first * QUARTERS_A_DAY), (end * QUARTERS_A_DAY, end_quarter))
+    return (first, end), tuple(side for side in sides if side[0] < side[1])
 
 
 def days(from_at_us: int, to_at_us: int, zone: ZoneInfo) -> Iterator[Day]:

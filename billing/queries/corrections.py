@@ -5,12 +5,14 @@ own chain of batches.
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import Connection, delete, exists, func, not_, select, update
 
 from billing import tables as t
 from billing.holds import EntryKind
+from billing.price import UNPRICED
 from billing.queries.ledger import ENTRY_COLUMNS
 from billing.queries.rows import Row, chunks
+from billing.usage_span import QUARTER_US
 
 _CHAIN_LOCK: Final = 0x63686169  # any number, of PostgreSQL's advisory locks
 _IDS_IN_ONE: Final = 500
@@ -204,3 +206,25 @@ def drop_requests(tx: Connection, before_at_us: int, after: str, rows_max: int) 
         delete(t.requests).where(c.request_id > after, c.request_id <= stretch[-1][0], c.at_us < before_at_us)
     ).rowcount
     return gone, stretch[-1][0] if any(at_us < before_at_us for _, at_us in stretch) else None
+
+
+def unpriced_attempts(tx: Connection, span: tuple[int, int], provider: str) -> list[tuple[int, str, int]]:
+    """Attempts that had no price and were not given one since: their quarter hour, their model, how many."""
+    p = t.prices.c
+    unpriced = [*tx.execute(select(p.id).where(p.version == UNPRICED.version)).scalars()]
+    ids = span_of_entries(tx, *span) if unpriced else None
+    if ids is None:
+        return []
+    later = t.entries.alias("later")
+    repriced = exists().where(
+        later.c.request_id == _e.request_id, later.c.attempt == _e.attempt, later.c.price_id.not_in(unpriced)
+    )
+    quarter = (_e.at_us - _e.at_us % QUARTER_US).label("quarter_us")
+    statement = (
+        select(quarter, t.accounts.c.model, func.count())
+        .join_from(t.entries, t.accounts, t.accounts.c.id == _e.debit)
+        .where(_e.id.between(*ids), _e.at_us >= span[0], _e.at_us < span[1], _e.price_id.in_(unpriced))
+        .where(_e.kind != int(EntryKind.SAVING), t.accounts.c.provider == provider, not_(repriced))
+        .group_by(quarter, t.accounts.c.model)
+    )
+    return [(row[0], row[1], row[2]) for row in tx.execute(statement)]

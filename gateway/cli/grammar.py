@@ -45,6 +45,7 @@ def parser() -> Parser:
     _keys(commands)
     _prices(commands)
     _usage(commands)
+    _ledger(commands)
     _migrate(commands)
     _local(commands)
     _leaf(commands, "version", "version:version", "say which version this is", config=False)
@@ -206,6 +207,29 @@ def _usage(commands: argparse._SubParsersAction[Parser]) -> None:
     shape = usage.add_mutually_exclusive_group()
     shape.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
     shape.add_argument("--json", action="store_const", dest="format", const="json", help="the same as --format json")
+
+
+def _ledger(commands: argparse._SubParsersAction[Parser]) -> None:
+    ledger = _group(commands, "ledger", "the books: prove them, look into them, compare them with a bill")
+    verify = _leaf(ledger, "verify", "ledger:verify_ledger", "check every hash, every chain's end and every sum")
+    show = _leaf(ledger, "show", "ledger:show", "show the chains and open leases, or a request, a batch, an entry")
+    show.add_argument("id", metavar="ID", nargs="?", help="a request's, a batch's or an entry's id")
+    reconcile = _leaf(ledger, "reconcile", "ledger:compare", "compare the ledger with a provider's costs, day by day")
+    reconcile.add_argument("export", metavar="FILE", help="OpenAI's costs pages as JSON, or a CSV with date and cost")
+    reconcile.add_argument("--provider", metavar="NAME", default="openai", help="whose bill it is (default: openai)")
+    reconcile.add_argument("--timezone", metavar="ZONE", help="whose days a CSV means (default: UTC)")
+    reconcile.add_argument("--rate", metavar="EUR=1.08", action="append", help="USD per unit of another currency")
+    reconcile.add_argument("--format", choices=("table", "csv", "json"), default="table", help="default: table")
+    close = _leaf(
+        ledger, "close", "ledger:close", "post what a lost lease holds as unknown, so that it pends no longer"
+    )
+    close.add_argument(
+        "lease", metavar="LEASE", type=_count(1, 999_999_999), help="its number, as `ledger show` lists it"
+    )
+    close.add_argument("--reason", metavar="TEXT", required=True, help="why; the audit log keeps it")
+    close.add_argument("--force", action="store_true", help="although its journal is there to be read")
+    for leaf in (verify, show, close):
+        _json(leaf)
 
 
 def _migrate(commands: argparse._SubParsersAction[Parser]) -> None:

@@ -16,6 +16,7 @@ serve; config check; config schema; version; migrate; usage
 teams list; teams create; teams show; teams update; teams delete
 prices list; prices show; prices create; prices import; prices delete; prices reprice
 keys list; keys create; keys show; keys update; keys delete; keys rotate
+ledger verify; ledger show; ledger reconcile; ledger close
 local install; local status; local start; local stop; local logs
 """
 
@@ -43,7 +44,7 @@ def test_every_command_has_its_function_and_explains_itself(leaf, capsys: pytest
     [
         ([], "turnpike: the following arguments are required: COMMAND; see `turnpike --help`"),
         (["doctor"], "invalid choice: 'doctor'"),
-        (["ledger", "verify"], "invalid choice: 'ledger'"),
+        (["ledger", "close", "1"], "turnpike ledger close: the following arguments are required: --reason"),
         (["keys"], "turnpike keys: the following arguments are required: COMMAND; see `turnpike keys --help`"),
         (["keys", "burn"], "invalid choice: 'burn'"),
         (["keys", "create"], "turnpike keys create: one of the arguments NAME --name is required"),

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Any, Final
 
 from billing import keys as billing_keys
+from billing.audit import Actor
 from billing.keys import Key
 from billing.store import Team
 from gateway.admin import shown
@@ -22,6 +23,8 @@ from gateway.admin.rooms import AdminRooms
 ID_BYTES: Final = 10  # sixteen letters and digits, none of them padding
 FOREIGN_PREFIX_CHARACTERS: Final = 6
 TENANCY: Final = frozenset({"tenancy"})
+# Whoever passes the door here is the administrator.
+ACTOR: Final = Actor("admin_key")
 RULES: Final = ("models_allowed", "limits", "tags", "tags_required", "tags_allowed")
 
 
@@ -47,7 +50,7 @@ class Desk:
         def make() -> shown.Team:
             team_id = asked.id or f"team_{self._new_text()}"
             now_us, rules = self.rooms.clock(), rules_of(asked)
-            made = self.store.create_team(team_id, asked.name, asked.organization_id, now_us, rules)
+            made = self.store.create_team(team_id, asked.name, asked.organization_id, ACTOR, now_us, rules)
             self.rooms.changed(TENANCY)
             return team_shown(made)
 
@@ -56,14 +59,16 @@ class Desk:
     def update_team(self, team_id: str, change: TeamChange, if_match: str | None) -> shown.Team:
         with self._lock:
             version = version_seen(if_match, self.team(team_id))
-            changed = self.store.update_team(team_id, change.model_dump(exclude_unset=True), version)
+            changes = change.model_dump(exclude_unset=True)
+            changed = self.store.update_team(team_id, changes, version, ACTOR, self.rooms.clock())
             self.rooms.changed(TENANCY)
         return team_shown(changed)
 
     def delete_team(self, team_id: str, if_match: str | None) -> None:
         with self._lock:
             version = version_seen(if_match, self.team(team_id))
-            self.store.delete_team(team_id, self.rooms.clock(), version)
+            self.store.delete_team(team_id, version, ACTOR, self.rooms.clock())
+            self.rooms.changed(TENANCY)
 
     def keys(self, limit: int, after: str | None, team_id: str | None) -> shown.Keys:
         page = self.store.keys(limit, after, team_id)
@@ -86,7 +91,8 @@ class Desk:
             moment = changes.pop("expires_at")
             changes["expires_at_us"] = None if moment is None else at_us(moment)
         with self._lock:
-            changed = self.store.update_key(key_id, changes, version_seen(if_match, self.key(key_id)))
+            version = version_seen(if_match, self.key(key_id))
+            changed = self.store.update_key(key_id, changes, version, ACTOR, self.rooms.clock())
             self.rooms.keyring.put(changed)
         return key_shown(changed)
 
@@ -95,7 +101,7 @@ class Desk:
             version = version_seen(if_match, self.key(key_id))
             # The ring first: should the database fail now, the key is refused rather than honoured.
             self.rooms.keyring.drop(key_id)
-            return key_shown(self.store.revoke_key(key_id, self.rooms.clock(), version))
+            return key_shown(self.store.revoke_key(key_id, version, ACTOR, self.rooms.clock()))
 
     def rotate_key(self, key_id: str, asked: RotationAsked, idempotency_key: str | None) -> shown.NewKey:
         body = f"{key_id} {asked.model_dump_json()}".encode()
@@ -116,15 +122,16 @@ class Desk:
             **rules_of(asked),
         )
         with self._lock:
-            self.store.create_key(key)
+            self.store.create_key(key, ACTOR, key.created_at_us)
             self.rooms.keyring.put(key)
         return shown.NewKey(**key_shown(key).model_dump(), key=secret)
 
     def _rotate_key(self, key_id: str, asked: RotationAsked) -> shown.NewKey:
         with self._lock:
             secret = billing_keys.mint(self._new_text(), self.rooms.entropy(billing_keys.SECRET_BYTES))
-            old_until_us = self.rooms.clock() + asked.overlap_seconds * 1_000_000
-            changed = self.store.rotate_key(key_id, secret, old_until_us)
+            now_us = self.rooms.clock()
+            old_until_us = now_us + asked.overlap_seconds * 1_000_000
+            changed = self.store.rotate_key(key_id, secret, old_until_us, None, ACTOR, now_us)
             self.rooms.keyring.put(changed)
         return shown.NewKey(**key_shown(changed).model_dump(), key=secret)
 

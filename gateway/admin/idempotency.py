@@ -18,7 +18,7 @@ from gateway.admin.problem import Problem
 
 ANSWERS_MAX: Final = 1000
 KEY_CHARACTERS_MAX: Final = 255
-SECRET_FIELD: Final = "key"
+SECRET_FIELD: Final = "key"  # noqa: S105 - the name of a field
 
 Answer = TypeVar("Answer", bound=BaseModel)
 

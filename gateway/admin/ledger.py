@@ -44,8 +44,6 @@ def add(app: FastAPI, desk: LedgerDesk) -> None:
         return desk.leases()
 
     @app.post("/admin/v1/ledger/leases/{lease_id}/close", tags=["ledger"])
-    def close(
-        by: By, lease_id: Annotated[int, Path(ge=1, le=LEASE_ID_MAX)], asked: shapes.CloseAsked
-    ) -> shapes.Closed:
+    def close(by: By, lease_id: Annotated[int, Path(ge=1, le=LEASE_ID_MAX)], asked: shapes.CloseAsked) -> shapes.Closed:
         """Of a lease whose worker is gone and whose journal nobody can read: what it holds is posted as unknown."""
         return desk.close(by, lease_id, asked)

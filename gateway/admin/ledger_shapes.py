@@ -10,6 +10,7 @@ from billing.holds import REQUEST_ID_CHARS_MAX
 from billing.money import parse_usd
 from gateway.admin.asked import Asked, Id, TagName, TagText, known_timezone
 from gateway.admin.shown import Instant, Usd
+from gateway.caller import TAGS_MAX
 
 
 def _signed(value: object) -> object:
@@ -44,7 +45,7 @@ class TransferAsked(Asked):
     end_user: Name | None = None
     provider: Name | None = None
     model: Name | None = None
-    tags: dict[TagName, TagText] = {}
+    tags: Annotated[dict[TagName, TagText], Field(max_length=TAGS_MAX, default_factory=dict)]
     request_id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     attempt: Annotated[int, Field(ge=1)] | None = None
 

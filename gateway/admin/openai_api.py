@@ -1,4 +1,4 @@
-"""OpenAI's organization API at `/v1/organization`, for SDKs and dashboards that speak it: reports, projects, keys, audit.
+"""OpenAI's organization API at `/v1/organization`, for SDKs and dashboards that speak it.
 
 Answers and refusals have OpenAI's shapes; who may see what is decided by the same table as everywhere.
 """
@@ -119,10 +119,11 @@ class OrganizationApi:
         asked, order = listed(sent), sent.one_of("order", ("asc", "desc"), "asc")
         sent.end(("limit", "after", "order"))
         leads = {one.id: one for one in everything(self._store.users.list) if one.role in _ADMINISTER}
-        keys = [
-            key for key in everything(self._store.keys) if key.user_id in leads and key.revoked_at_us is None
+        keys = [key for key in everything(self._store.keys) if key.user_id in leads and key.revoked_at_us is None]
+        shown = [
+            objects.admin_key_of(None, None),
+            *(objects.admin_key_of(key, leads[key.user_id or ""]) for key in keys),
         ]
-        shown = [objects.admin_key_of(None, None), *(objects.admin_key_of(key, leads[key.user_id or ""]) for key in keys)]
         if order == "desc":
             shown.reverse()
         start = next((place + 1 for place, one in enumerate(shown) if one["id"] == asked.after), 0)
@@ -155,9 +156,7 @@ class OrganizationApi:
         shown = [objects.audit_log_of(row, people.get(row.actor.id or "")) for row in data]
         return objects.list_of(shown, has_more=rest.has_more)
 
-    def _buckets(
-        self, by: Caller, asked: Report, groups: Mapping[str, str | None]
-    ) -> tuple[list[Bucket], int | None]:
+    def _buckets(self, by: Caller, asked: Report, groups: Mapping[str, str | None]) -> tuple[list[Bucket], int | None]:
         kept = [ours for name in asked.group_by if (ours := groups[name]) is not None]
         columns = list(dict.fromkeys((*kept, *asked.wanted)))
 
@@ -166,9 +165,7 @@ class OrganizationApi:
             lines = usage_lines(self._rooms, by.sight, columns, span, _UTC, {})
             # A hold is not used yet, and reports of OpenAI's have no place for it.
             settled = {group: line._replace(pending_nano_usd=0) for group, line in lines.items()}
-            return regrouped(
-                {group: line for group, line in settled.items() if any(line)}, columns, kept, asked.wanted
-            )
+            return regrouped({group: line for group, line in settled.items() if any(line)}, columns, kept, asked.wanted)
 
         places, following = edges(asked.start_s, asked.end_s, asked.width_s, asked.buckets_max)
         return buckets(places, sums), following

@@ -14,11 +14,20 @@ BUCKETS: Final[Mapping[str, tuple[int, int]]] = {"1m": (60, 1440), "1h": (24, 16
 COST_BUCKETS: Final[Mapping[str, tuple[int, int]]] = {"1d": (7, 180)}
 # By OpenAI's name of a column: ours. None: nothing here differs by it, so that there is one group.
 USAGE_GROUPS: Final[Mapping[str, str | None]] = {
-    **{"project_id": "team", "user_id": "user", "api_key_id": "key", "model": "model"},
-    **{"batch": None, "service_tier": None, "api_source": None},
+    "project_id": "team",
+    "user_id": "user",
+    "api_key_id": "key",
+    "model": "model",
+    "batch": None,
+    "service_tier": None,
+    "api_source": None,
 }
 COST_GROUPS: Final[Mapping[str, str | None]] = {
-    **{"project_id": "team", "user_id": "user", "line_item": "model", "api_key_id": "key", "api_source": None},
+    "project_id": "team",
+    "user_id": "user",
+    "line_item": "model",
+    "api_key_id": "key",
+    "api_source": None,
 }
 USAGE_FILTERS: Final = {"project_ids": "team", "user_ids": "user", "api_key_ids": "key", "models": "model"}
 COST_FILTERS: Final = {"project_ids": "team", "user_ids": "user", "api_key_ids": "key", "line_items": "model"}
@@ -106,7 +115,7 @@ def _report(
     widths: Mapping[str, tuple[int, int]],
     groups: Mapping[str, str | None],
     filters: Mapping[str, str],
-    batch: bool | None,  # noqa: FBT001
+    batch: bool | None,
 ) -> Report:
     start_s = sent.number("start_time", 0, LATEST_S)
     if start_s is None:
@@ -126,9 +135,7 @@ def _report(
             raise wrong("page", "`page` is the `next_page` of the answer before")
         start_s = max(start_s, int(begin))
     wanted = {ours: frozenset(values) for name, ours in filters.items() if (values := sent.texts(name))}
-    return Report(
-        start_s, end_s, WIDTHS_S[width], sent.number("limit", 1, most) or usual, group_by, wanted, batch
-    )
+    return Report(start_s, end_s, WIDTHS_S[width], sent.number("limit", 1, most) or usual, group_by, wanted, batch)
 
 
 def page_name(start_s: int | None) -> str | None:

@@ -1,6 +1,7 @@
 """Usage over time as OpenAI's organization API has it: spans of equal width, each with its sums by group. Pure."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from billing.store import UsageLine
@@ -35,8 +36,7 @@ def buckets(places: Sequence[int], sums: Sums) -> list[Bucket]:
         return []
     lines = sums(places[0], places[-1])
     if not lines or len(places) == 2:
-        ends = zip(places, places[1:], strict=False)
-        return [Bucket(start_s, end_s, lines) for start_s, end_s in ends]
+        return [Bucket(start_s, end_s, lines) for start_s, end_s in pairwise(places)]
     middle = len(places) // 2
     return [*buckets(places[: middle + 1], sums), *buckets(places[middle:], sums)]
 

@@ -45,7 +45,7 @@ def built(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
-        description="Organizations, teams, users, keys, budgets, prices, the ledger and reports of one Turnpike gateway.",
+        description="Who uses one Turnpike gateway, what they may spend, what they spent, and the books behind it.",
         routes=app.routes,
     )
     components = document.setdefault("components", {})

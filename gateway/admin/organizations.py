@@ -47,8 +47,6 @@ def add(app: FastAPI, desk: OrganizationDesk) -> None:
         return changed
 
     @app.delete("/admin/v1/organizations/{organization_id}", status_code=204, tags=["organizations"])
-    def delete_organization(
-        by: By, organization_id: str, if_match: Annotated[str | None, Header()] = None
-    ) -> None:
+    def delete_organization(by: By, organization_id: str, if_match: Annotated[str | None, Header()] = None) -> None:
         """Only one that nobody belongs to any more."""
         desk.delete(by, organization_id, if_match)

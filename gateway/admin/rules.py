@@ -16,7 +16,9 @@ class Gate(Enum):
     """What is asked before a role is looked at."""
 
     OPEN = "anybody"
-    API = "the admin key or a user's key as bearer, or a signed-in session; one that changes something proves its origin"
+    API = (
+        "the admin key or a user's key as bearer, or a signed-in session; one that changes something proves its origin"
+    )
     PAGE = "as API, but nobody is sent to the sign-in page instead of refused"
     FORM = "a signed-in session, and the form's own token"
     SIGN_IN = "the sign-in form's own token"
@@ -59,7 +61,7 @@ CHANGE_PRICES: Final[Line] = {**_LEAD_ALL, Role.BILLING: Reach.GATEWAY}
 
 OPEN: Final = Rule(Gate.OPEN, _NOBODY)
 SIGN_IN: Final = Rule(Gate.SIGN_IN, _NOBODY)
-SIGN_OUT: Final = Rule(Gate.FORM, {role: Reach.OWN for role in Role})
+SIGN_OUT: Final = Rule(Gate.FORM, dict.fromkeys(Role, Reach.OWN))
 
 
 def api(line: Line) -> Rule:

@@ -31,7 +31,9 @@ def add(app: FastAPI, rooms: AdminRooms) -> None:
         found = report(rooms, by.sight, columns, span, zone, asked.filters())
         if asked.format == "csv":
             headers = {"content-disposition": 'attachment; filename="usage.csv"'}
-            return Response(csv_text(found, columns), 200, headers, media_type="text/csv; charset=utf-8; header=present")
+            return Response(
+                csv_text(found, columns), 200, headers, media_type="text/csv; charset=utf-8; header=present"
+            )
         return _page(found, asked.limit, int(asked.after or 0))
 
 

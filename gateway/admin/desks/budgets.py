@@ -118,9 +118,7 @@ class BudgetDesk:
         self._counter.rooms.flush()
         found = self._counter.store.outbox.recent(limit + 1, budget_id, after)
         data, more = found[:limit], len(found) > limit
-        return shapes.Events(
-            data=[event_shown(one) for one in data], has_more=more, next=data[-1].id if more else None
-        )
+        return shapes.Events(data=[event_shown(one) for one in data], has_more=more, next=data[-1].id if more else None)
 
     def history(self, by: Caller, budget_id: str, asked: shapes.HistoryAsked) -> shapes.History:
         budget = self._budget(by, budget_id)

@@ -7,7 +7,6 @@ from typing import Final, TypeVar
 
 from pydantic import BaseModel
 
-from billing.store import Store
 from gateway.admin.door import Caller
 from gateway.admin.idempotency import Idempotency
 from gateway.admin.problem import Problem
@@ -21,7 +20,7 @@ Made = TypeVar("Made", bound=BaseModel)
 class Counter:
     def __init__(self, rooms: AdminRooms) -> None:
         self.rooms: Final = rooms
-        self.store: Final[Store] = rooms.store
+        self.store: Final = rooms.store
         self.idempotency: Final = Idempotency(rooms.clock, rooms.store.idempotency)
         # Between reading a row for `if-match` and writing it, nobody else in this process may write.
         self.lock: Final = Lock()

@@ -47,9 +47,7 @@ class LedgerDesk:
         return shapes.Verdict(ok=verdict.ok, batches=verdict.batches, entries=verdict.entries, problems=problems)
 
     def transfer(self, by: Caller, asked: shapes.TransferAsked, key: str | None) -> shapes.Transfer:
-        return self._counter.once(
-            by, "transfers", key, asked, lambda: self._transfer(by.actor, asked), shapes.Transfer
-        )
+        return self._counter.once(by, "transfers", key, asked, lambda: self._transfer(by.actor, asked), shapes.Transfer)
 
     def leases(self) -> shapes.Leases:
         with self._engine.begin() as tx:
@@ -86,9 +84,7 @@ class LedgerDesk:
         self._counter.rooms.flush()
         if asked.request_id is not None:
             name, at_us = asked.request_id, now_us
-            entry_id = self._corrections.adjust(
-                name, asked.attempt or 1, amount, kind, asked.reason, actor, now_us
-            )
+            entry_id = self._corrections.adjust(name, asked.attempt or 1, amount, kind, asked.reason, actor, now_us)
         else:
             name = asked.id or self._counter.new_id("transfer")
             at_us = now_us if asked.at is None else _instant(asked.at)

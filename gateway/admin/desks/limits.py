@@ -17,7 +17,9 @@ class LimitDesk:
         self._rows: Final = counter.store.model_limits
 
     def page(self, limit: int, after: str | None) -> shapes.ModelLimitsPage:
-        found = sorted((one for one in self._rows.list() if after is None or one.model > after), key=lambda one: one.model)
+        found = sorted(
+            (one for one in self._rows.list() if after is None or one.model > after), key=lambda one: one.model
+        )
         data, more = found[:limit], len(found) > limit
         return shapes.ModelLimitsPage(
             data=[limits_shown(one) for one in data], has_more=more, next=data[-1].model if more else None
@@ -43,9 +45,7 @@ class LimitDesk:
 
         return self._counter.once(by, "limits", key, asked, make, shapes.LimitsOfModel)
 
-    def update(
-        self, by: Caller, model: str, change: shapes.LimitsChange, if_match: str | None
-    ) -> shapes.LimitsOfModel:
+    def update(self, by: Caller, model: str, change: shapes.LimitsChange, if_match: str | None) -> shapes.LimitsOfModel:
         """What is not sent stays; null takes a bound away."""
         with self._counter.lock:
             present = self.get(model)

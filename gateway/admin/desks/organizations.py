@@ -17,9 +17,7 @@ class OrganizationDesk:
         self._rows: Final = counter.store.organizations
 
     def page(self, by: Caller, limit: int, after: str | None) -> shapes.Organizations:
-        data, rest = seen(
-            self._rows.list, lambda one: by.sight.organization(one.id), lambda one: one.id, limit, after
-        )
+        data, rest = seen(self._rows.list, lambda one: by.sight.organization(one.id), lambda one: one.id, limit, after)
         return shapes.Organizations(data=[organization_shown(one) for one in data], **rest._asdict())
 
     def get(self, by: Caller, organization_id: str) -> shapes.Organization:

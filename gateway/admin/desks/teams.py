@@ -103,8 +103,6 @@ class TeamDesk:
         bound = by.sight.organization_id
         if bound is not None and asked not in (None, bound):
             raise not_yours("That organization is not yours")
-        if asked is not None and self._store.organizations.get(asked) is None:
-            raise not_found("organization", asked, "/admin/v1/organizations")
         return asked if bound is None else bound
 
     def _member(self, one: Member) -> shapes.Member:

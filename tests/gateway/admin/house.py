@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -142,6 +143,28 @@ class House:
         assert answer.status_code == 201, answer.text
         key: str = answer.json()["key"]
         return key
+
+    async def made(self, what: str, **fields: object) -> dict[str, Any]:
+        """Made by the admin key."""
+        answer = await self.admin.post(f"/admin/v1/{what}", json=fields)
+        assert answer.status_code == 201, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def person(self, role: str, user_id: str = "", **fields: object) -> httpx.AsyncClient:
+        """A client that comes by a key of a new user with that role. `teams` are those the user is in."""
+        teams = fields.pop("teams", ())
+        assert isinstance(teams, tuple)
+        user_id = user_id or f"user_{role}"
+        await self.made("users", id=user_id, name=role, email=f"{user_id}@example.org", role=role, **fields)
+        for team_id in teams:
+            await self.made(f"teams/{team_id}/members", user_id=user_id)
+        key = await self.made("keys", name=f"of {user_id}", id=f"key_of_{user_id}", user_id=user_id)
+        return self.bearer(key["key"])
+
+    def bearer(self, key: str) -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {key}"}
+        return httpx.AsyncClient(transport=self.transport, base_url=BASE, headers=headers)
 
     def close(self) -> None:
         if self.opened:

@@ -14,7 +14,7 @@ from gateway.admin.pages.plot import NARROW, WIDE, burn_down
 from gateway.admin.pages.renderer import ConfirmPage, Field, FormPage, Pages, path_of, said, zone_chosen
 from gateway.admin.pages.scope_words import scope_words, subject_words
 from gateway.admin.pages.views import Account, Budget, Names
-from gateway.admin.pages.zone import known_zones
+from gateway.admin.pages.zone import UTC, known_zones, zone_of
 
 SECTION = "budgets"
 UP = ("Budgets", "/admin/budgets")
@@ -84,7 +84,7 @@ def _burned(pages: Pages, request: Request, budget: Budget, account: Account | N
         history = tuple((point.at_us, before + point.posted_nano_usd) for point in points)
     else:
         history = tuple((point.at_us, point.posted_nano_usd) for point in points)
-    picture = picture_of(budget, account, history, now_us, zone_chosen(request))
+    picture = picture_of(budget, account, history, now_us, zone_of(budget.timezone) or UTC)
     left = usd(account.limit_nano_usd - account.posted_nano_usd)
     title = f"{left} of {usd(account.limit_nano_usd)} is left; the dashed line is the even pace to the reset."
     return {

@@ -24,9 +24,11 @@ def exact(amount: int | str) -> str:
     return usd_text(nano(amount))
 
 
-def usd(amount: int | str, places: int = 2) -> str:
-    """Half even, as the books round. What is not nothing never reads as nothing."""
+def usd(amount: int | str, places: int | None = None) -> str:
+    """Half even, as the books round; cents, below a dollar four decimals. What is not nothing never reads as nothing."""
     nano_usd = nano(amount)
+    if places is None:
+        places = 4 if 0 < abs(nano_usd) < NANO_PER_USD else 2
     sign = "-" if nano_usd < 0 else ""
     unit = 10 ** (EXACT_PLACES - places)
     units = _half_even(abs(nano_usd), unit)

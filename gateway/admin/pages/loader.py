@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
-import msgspec
-
 from billing import keys as billing_keys
 from billing.budget_store import AccountState, Point
 from billing.store import Store, UsageLine
@@ -19,7 +17,6 @@ from gateway.admin.usage_report import Group, Span
 
 ROWS: Final = 50
 CHOICES_MAX: Final = 1000  # of a list to choose from; who has more types the id
-_json: Final = msgspec.json.Encoder()
 
 Row = TypeVar("Row")
 Shown = TypeVar("Shown")
@@ -119,10 +116,6 @@ class Loader:
 
     def usage(self, columns: tuple[str, ...], span: Span, timezone: Any, filters: Filters) -> dict[Group, UsageLine]:
         return usage_lines(self.rooms, self.by.sight, columns, span, timezone, filters)
-
-    def audit(self, after: str | None, object_id: str | None, limit: int = ROWS) -> views.Listed[views.Audited]:
-        page = self.store.audit.page(limit, after, object_id)
-        return views.Listed(tuple(_audited(row) for row in page.data), page.next)
 
     def names(self, *kinds: str) -> views.Names:
         """By id what people call them, of the kinds that a page speaks of; said of ids alone that the page shows."""
@@ -233,27 +226,3 @@ def _emptiness(account: views.Account) -> tuple[int, int, str]:
 def _fullness(budget: views.Budget) -> int:
     fullest = budget.fullest
     return 0 if fullest is None else fullest.used_permille + fullest.held_permille
-
-
-def _audited(row: Any) -> views.Audited:
-    before, after = row.before or {}, row.after or {}
-    changes = tuple(
-        views.Change(name, _text(before.get(name)), _text(after.get(name)))
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name) and (before.get(name) or after.get(name))
-    )
-    actor = row.actor.type.replace("_", " ")
-    return views.Audited(
-        row.id,
-        row.at_us,
-        f"{actor} {row.actor.id}" if row.actor.id else actor,
-        row.action,
-        row.object_id,
-        changes,
-    )
-
-
-def _text(value: object) -> str:
-    if value is None or value in ("", [], {}):
-        return ""
-    return value if isinstance(value, str) else _json.encode(value).decode()

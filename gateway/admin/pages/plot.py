@@ -10,11 +10,12 @@ from typing import Final, NamedTuple
 from billing.money import NANO_PER_USD
 from gateway.admin.pages.figures import usd
 
-WIDE: Final = 760
+WIDE: Final = 1000
 NARROW: Final = 340
-HEIGHT: Final = 232
+HEIGHT: Final = 250
 SERIES_MAX: Final = 6  # distinct colours; what is beyond goes together as the rest
-_LEFT: Final = 66
+_LEFT: Final = 16
+_LETTER: Final = 7  # the width of one, at most: labels of the axis stand left of it
 _RIGHT: Final = 10
 _TOP: Final = 12
 _BOTTOM: Final = 26
@@ -27,11 +28,12 @@ class Box(NamedTuple):
     """Where the data lies in a picture `width` wide, and how it is scaled. Tenths are fine enough for a screen."""
 
     width: int
+    left: int
     span: int
     top: int
 
     def x(self, at: int) -> float:
-        return round(_LEFT + (self.width - _LEFT - _RIGHT) * at / max(self.span, 1), 1)
+        return round(self.left + (self.width - self.left - _RIGHT) * at / max(self.span, 1), 1)
 
     def y(self, amount: int) -> float:
         return round(HEIGHT - _BOTTOM - (HEIGHT - _TOP - _BOTTOM) * amount / max(self.top, 1), 1)
@@ -71,7 +73,7 @@ def stacked_bars(periods: Sequence[Period], series: Sequence[Series], width: int
     """A bar a period, a colour a series, the first at the bottom."""
     sums = [sum(one.amounts[place] for one in series) for place in range(len(periods))]
     top, grid = _grid(max(sums, default=0))
-    box = Box(width, len(periods), top)
+    box = Box(width, _left_of(grid), len(periods), top)
     slot = box.x(1) - box.x(0)
     bar = round(min(slot * 0.78, _BAR_WIDTH_MAX), 1)
     parts = [_opening(width, title), *(_grid_line(box, amount) for amount in grid)]
@@ -94,7 +96,7 @@ def burn_down(picture: BurnDown, width: int, title: str) -> str:
     """What is left, falling, beside the even pace that would last exactly until the reset."""
     highest = max([picture.limit_nano_usd, *(left for _, left in picture.points)])
     top, grid = _grid(highest)
-    box = Box(width, picture.end_us - picture.start_us, top)
+    box = Box(width, _left_of(grid), picture.end_us - picture.start_us, top)
     at = [(box.x(min(when, picture.end_us) - picture.start_us), box.y(max(left, 0))) for when, left in picture.points]
     now_x = box.x(min(picture.now_us, picture.end_us) - picture.start_us)
     parts = [_opening(width, title), *(_grid_line(box, amount) for amount in grid)]
@@ -106,7 +108,7 @@ def burn_down(picture: BurnDown, width: int, title: str) -> str:
         parts.append(f'<path class="area" d="{line} V{floor} H{at[0][0]} Z"/>')
     if picture.soft_left_nano_usd is not None:
         y = box.y(max(picture.soft_left_nano_usd, 0))
-        parts.append(f'<line class="soft-limit" x1="{_LEFT}" x2="{width - _RIGHT}" y1="{y}" y2="{y}"/>')
+        parts.append(f'<line class="soft-limit" x1="{box.left}" x2="{width - _RIGHT}" y1="{y}" y2="{y}"/>')
     if picture.paced:
         start, end = (box.x(0), box.y(picture.limit_nano_usd)), (box.x(box.span), box.y(0))
         parts.append(f'<line class="pace" x1="{start[0]}" y1="{start[1]}" x2="{end[0]}" y2="{end[1]}"/>')
@@ -146,12 +148,16 @@ def _grid(highest: int) -> tuple[int, list[int]]:
     return top, list(range(0, top + 1, step))
 
 
+def _left_of(grid: Sequence[int]) -> int:
+    return _LEFT + _LETTER * max(len(axis_usd(amount)) for amount in grid)
+
+
 def _grid_line(box: Box, amount: int) -> str:
     y = box.y(amount)
     kind = "axis" if amount == 0 else "grid"
     return (
-        f'<line class="{kind}" x1="{_LEFT}" x2="{box.width - _RIGHT}" y1="{y}" y2="{y}"/>'
-        f'<text class="end" x="{_LEFT - 7}" y="{round(y + 4, 1)}">{axis_usd(amount)}</text>'
+        f'<line class="{kind}" x1="{box.left}" x2="{box.width - _RIGHT}" y1="{y}" y2="{y}"/>'
+        f'<text class="end" x="{box.left - 7}" y="{round(y + 4, 1)}">{axis_usd(amount)}</text>'
     )
 
 
@@ -170,7 +176,7 @@ def _period_labels(box: Box, periods: Sequence[Period], slot: float) -> list[str
 
 
 def _instant_labels(box: Box, picture: BurnDown) -> list[str]:
-    room = max(1, (box.width - _LEFT - _RIGHT) // _LABEL_WIDTH)
+    room = max(1, (box.width - box.left - _RIGHT) // _LABEL_WIDTH)
     every = max(1, -(-len(picture.marks) // room))
     return [_label(box, box.x(at_us - picture.start_us), text) for at_us, text in picture.marks[::every]]
 
@@ -178,5 +184,5 @@ def _instant_labels(box: Box, picture: BurnDown) -> list[str]:
 def _label(box: Box, x: float, text: str) -> str:
     """Under the axis; near an edge it ends or begins there, so that none is cut off."""
     half = _LABEL_WIDTH / 2
-    near = "end" if x + half > box.width else "start" if x - half < _LEFT - half else "middle"
+    near = "end" if x + half > box.width else "start" if x < box.left + 4 else "middle"
     return f'<text class="{near}" x="{round(x, 1)}" y="{HEIGHT - 8}">{escape(text)}</text>'

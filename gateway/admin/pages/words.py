@@ -81,6 +81,7 @@ WORDS: Final[Mapping[str, Callable[..., Any]]] = MappingProxyType(
                 subject_words,
                 figures.exact,
                 figures.usd,
+                figures.places_of,
                 figures.when,
                 figures.when_s,
                 figures.rfc3339,

@@ -128,15 +128,15 @@ async def test_a_csv_has_the_same_columns_and_runs_nothing(house: House) -> None
     assert (row["requests"], row["cost_usd"]) == ("1", "0.000116000")
 
 
-async def test_the_page_shows_what_teams_and_keys_spent_today(house: House) -> None:
+async def test_the_pages_show_what_teams_and_keys_spent_this_month(house: House) -> None:
     await teams(house)
     await house.admin.post("/admin/v1/keys", json={"name": "ci", "id": "key_a", "team_id": "team_a"})
     answered(house.books, hold("req_0", NOON - DAY_US, team_id="team_a"))
     answered(house.books, hold("req_1", NOON, team_id="team_a"))
     await sign_in(house)
-    text = (await house.browser.get("/admin")).text
-    assert text.count("$0.00011<") >= 3  # today's total, the team, the key
-    assert "$0.00023" not in text
+    assert ">$0.0001<" in (await house.browser.get("/admin")).text  # today's
+    for path in ("/admin", "/admin/teams", "/admin/keys"):
+        assert 'value="0.000232000"' in (await house.browser.get(path)).text
 
 
 async def test_a_database_that_does_not_answer_is_503_and_worth_asking_again(

@@ -25,7 +25,7 @@ def exact(amount: int | str) -> str:
 
 
 def usd(amount: int | str, places: int | None = None) -> str:
-    """Half even, as the books round; cents, below a dollar four decimals. What is not nothing never reads as nothing."""
+    """Half even, as the books round; cents, and below a dollar four decimals. Something never reads as nothing."""
     nano_usd = nano(amount)
     if places is None:
         places = 4 if 0 < abs(nano_usd) < NANO_PER_USD else 2

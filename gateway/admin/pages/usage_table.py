@@ -101,7 +101,7 @@ def csv_of(table: Table) -> str:
         cells = [
             cell
             for column, one, name in zip(table.columns, row.group, row.names, strict=True)
-            for cell in ((name, one) if column in NAMED else (one,))
+            for cell in ((name, one) if column in NAMED else (name,))
         ]
         writer.writerow([guarded(cell) for cell in (*cells, *map(str, _measures(row.line)))])
     return out.getvalue()

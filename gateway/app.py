@@ -38,6 +38,7 @@ from gateway.door import METRICS_TYPE, FrontDoor
 from gateway.ids import RequestIds
 from gateway.journals import journal_of, recover_first, recover_left
 from gateway.local_models import supervisor_of
+from gateway.key_report import KeyReport
 from gateway.log import line_sink
 from gateway.metrics import Metrics, resident_bytes
 from gateway.providers.registry import ROWS
@@ -278,6 +279,7 @@ def build(
         ),
         missing=missing,
         admin=admin,
+        key_report=KeyReport(services, rooms),
         metrics_token_digest=hashlib.sha256(token.get_secret_value().encode()).digest() if token else None,
         token_digest=lambda text: hashlib.sha256(text).digest(),
         metrics_of_all=None if worker.alone else metrics_of_all(bus, METRICS_TYPE),

@@ -101,6 +101,19 @@ class House:
         head, _, body = client.take().partition(b"\r\n\r\n")
         return int(head.split()[1]), head, body
 
+    async def looks_up(self, path: str, *lines: str, method: str = "GET", bearer: str = "") -> tuple[int, bytes, bytes]:
+        """The same for what is read on a thread; waits for it."""
+        client = self.client()
+        first = f"{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {bearer or self._secret}"
+        client.feed("\r\n".join([first, *lines, "", ""]).encode())
+        answer = b""
+        async with asyncio.timeout(30):
+            while b"\r\n\r\n" not in answer:
+                await asyncio.sleep(0.002)
+                answer += client.take()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), head, body
+
     def asks(self, *lines: str, **fields: Any) -> Transport:
         """A client that sends a chat request; its transport."""
         transport = self.client()

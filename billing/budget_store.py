@@ -4,7 +4,7 @@ A change of a limit holds for every account of a window that is not over, in the
 is granted afterwards by the limit before.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -115,12 +115,14 @@ class Budgets:
             q.limit_accounts(tx, budget_id, None, now_at_us)
             Change(actor, now_at_us, "budget.delete", budget_id).note(tx, told(before), None, [BUDGETS])
 
-    def status(self, budget_id: str | None, now_at_us: int) -> tuple[AccountState, ...]:
-        """Of that budget or of all: each subject that has an account, and the one that a budget names in any case."""
+    def status(self, budget_id: str | None, now_at_us: int, apart: Collection[str] = ()) -> tuple[AccountState, ...]:
+        """Of that budget or of all: each subject that has an account, and the one that a budget names in any case. What
+        the boots `apart` hold, which tell it themselves, is left out.
+        """
         with self._reading.begin() as tx:
             budgets = [_of(row) for row in q.live_budgets(tx, budget_id)]
             rows: dict[str, list[queries.Row]] = {}
-            for row in q.accounts_at(tx, budget_id, now_at_us):
+            for row in q.accounts_at(tx, budget_id, now_at_us, apart):
                 rows.setdefault(row[0], []).append(row)
             found: list[AccountState] = []
             for budget in budgets:
@@ -130,15 +132,15 @@ class Budgets:
             raise NotFound(f"no budget {budget_id!r}: list them to see which there are")
         return tuple(found)
 
-    def binding(self, charges: Iterable[Dimensions], now_at_us: int) -> tuple[AccountState, ...]:
+    def binding(
+        self, charges: Iterable[Dimensions], now_at_us: int, apart: Collection[str] = ()
+    ) -> tuple[AccountState, ...]:
         """Every account that one of the charges would count against now, each once."""
         with self._reading.begin() as tx:
             budgets = {row.id: row for row in map(_of, q.live_budgets(tx, None))}
             rulebook = Rulebook(tuple(map(rule_of, budgets.values())))
-            wanted = dict.fromkeys(
-                account for charge in charges for _, account in rulebook.accounts(charge, now_at_us)
-            )
-            begun = {tuple(row[:3]): row for row in q.accounts_named(tx, [account[:3] for account in wanted])}
+            wanted = dict.fromkeys(account for charge in charges for _, account in rulebook.accounts(charge, now_at_us))
+            begun = {tuple(row[:3]): row for row in q.accounts_named(tx, [account[:3] for account in wanted], apart)}
             return tuple(
                 AccountState(budgets[account.budget_id], *map(_whole, row[1:]))
                 if (row := begun.get(account[:3])) is not None

@@ -37,8 +37,8 @@ from gateway.config.schema import PriceRow, ProviderRow, Settings
 from gateway.door import METRICS_TYPE, FrontDoor
 from gateway.ids import RequestIds
 from gateway.journals import journal_of, recover_first, recover_left
-from gateway.local_models import supervisor_of
 from gateway.key_report import KeyReport
+from gateway.local_models import supervisor_of
 from gateway.log import line_sink
 from gateway.metrics import Metrics, resident_bytes
 from gateway.providers.registry import ROWS
@@ -265,6 +265,7 @@ def build(
         ended_sessions=EndedSessions(bus),
         configured_prices=roads.configured_prices,
         state=directory,
+        live_boots=lambda: frozenset((worker.boot_id, *bus.siblings())),
     )
     token = settings.metrics.token
     admin = _Admin(rooms)

@@ -10,11 +10,12 @@ from urllib.parse import parse_qsl
 
 import orjson
 
-from billing.wallets import BudgetBackendUnavailable
 from billing.budget_store import AccountState
 from billing.keys import Key
 from billing.money import usd_text
 from billing.scopes import Dimensions
+from billing.wallets import BudgetBackendUnavailable
+from gateway.admin.held import with_holds
 from gateway.admin.instant import instant_text, optional_text
 from gateway.admin.rooms import AdminRooms
 from gateway.catalogue import charges_of, key_view
@@ -64,8 +65,11 @@ class KeyReport:
     def _budgets(self, charges: Sequence[Dimensions], query: bytes) -> list[dict[str, Any]]:
         if query:
             raise BadRequest("GET /v1/key takes no parameters", param=query.decode("latin-1").partition("=")[0][:60])
+        # Holds first: a request that settles in between counts twice for a moment rather than not at all.
+        holds, live = self._rooms.pending(), self._rooms.live_boots()
         self._rooms.flush()
-        return [budget_of(state) for state in self._rooms.store.budgets.binding(charges, self._s.clock())]
+        states = self._rooms.store.budgets.binding(charges, self._s.clock(), live)
+        return [budget_of(state) for state in with_holds(states, holds)]
 
     def _usage(self, key: Key, query: bytes) -> dict[str, Any]:
         # Brings FastAPI in, which the start of a gateway does not wait for.

@@ -1,6 +1,6 @@
 """Budgets as people keep them, and what their accounts say; `billing.queries.budgets` is what admission asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection, Select, and_, func, or_, select, tuple_, update
@@ -58,12 +58,12 @@ def limit_accounts(tx: Connection, budget_id: str, limit_nano_usd: int | None, n
     tx.execute(update(t.budget_accounts).where(not_over).values(limit_nano_usd=limit_nano_usd))
 
 
-def accounts_at(tx: Connection, budget_id: str | None, at_us: int) -> list[Row]:
+def accounts_at(tx: Connection, budget_id: str | None, at_us: int, apart: Collection[str] = ()) -> list[Row]:
     """Accounts of the windows of that instant: budget, subject, start, end, limit, posted; then what requests in flight
-    hold of it and how many they are.
+    hold of it and how many they are, less those of the boots that are told of `apart`.
     """
     statement = (
-        _states()
+        _states(apart)
         .where(_a.window_start_us <= at_us, or_(_a.window_end_us.is_(None), _a.window_end_us > at_us))
         .order_by(_a.budget_id, _a.subject, _a.window_start_us)
     )
@@ -72,18 +72,20 @@ def accounts_at(tx: Connection, budget_id: str | None, at_us: int) -> list[Row]:
     return [*tx.execute(statement)]
 
 
-def accounts_named(tx: Connection, names: Sequence[tuple[str, str, int]]) -> list[Row]:
+def accounts_named(tx: Connection, names: Sequence[tuple[str, str, int]], apart: Collection[str] = ()) -> list[Row]:
     """The same of those accounts, by budget, subject and start."""
-    name, found = tuple_(_a.budget_id, _a.subject, _a.window_start_us), []
+    name = tuple_(_a.budget_id, _a.subject, _a.window_start_us)
+    found: list[Row] = []
     for at in range(0, len(names), _NAMES_IN_ONE):
-        found += tx.execute(_states().where(name.in_(names[at : at + _NAMES_IN_ONE])))
+        found += tx.execute(_states(apart).where(name.in_(names[at : at + _NAMES_IN_ONE])))
     return found
 
 
-def _states() -> Select[Any]:
+def _states(apart: Collection[str]) -> Select[Any]:
     l = t.leases.c  # noqa: E741 - as elsewhere here
     held = (
         select(l.account_id, func.sum(l.open_nano_usd).label("open_nano_usd"), func.sum(l.holds).label("holds"))
+        .where(l.boot_id.not_in(sorted(apart)))
         .group_by(l.account_id)
         .subquery()
     )

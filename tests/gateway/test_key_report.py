@@ -10,6 +10,7 @@ import pytest
 
 from billing.audit import Actor
 from billing.budgets import Budget
+from billing.money import parse_usd
 from billing.windows import Window
 from gateway.app import new_key, now_us
 from tests.gateway.whole_gateway import ANSWER, House, opened, turn
@@ -55,7 +56,7 @@ async def test_each_binding_budget_is_told_and_no_other(house: House) -> None:
     key = replace(key, team_id="team_a", user_id="user_a", tags={"env": "prod"})
     house.app.store.create_key(key, SYSTEM, 1)
     house.app.services.keyring.put(key)
-    binding = [
+    binding: list[tuple[str, str, str, dict[str, Any]]] = [
         ("of_key", "key", key.id, {}),
         ("of_each_key", "key", "*", {}),
         ("of_team", "team", "team_a", {"window": Window.MONTH, "timezone": "Europe/Berlin"}),
@@ -87,6 +88,8 @@ async def test_what_is_held_pends_and_what_is_settled_is_spent(house: House) -> 
     await house.far.opens()
     (one,) = (await looked_up(house, "/v1/key"))["budgets"]
     assert one["spent_usd"] == "0.000000000"
+    assert one["pending_usd"] > "0.000000000"
+    assert parse_usd(one["remaining_usd"]) == USD - parse_usd(one["pending_usd"])
     house.far.transports[-1].feed(ANSWER)
     await turn()
     assert client.take().startswith(b"HTTP/1.1 200 OK")

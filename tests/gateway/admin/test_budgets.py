@@ -142,9 +142,7 @@ async def test_budgets_are_listed_by_scope_and_in_pages(house: House) -> None:
     await house.made("budgets", id="t", scope={"type": "team", "id": "team_a"}, limit_usd="1")
     found = (await house.admin.get("/admin/v1/budgets", params={"scope_type": "model", "limit": 2})).json()
     assert ([one["id"] for one in found["data"]], found["has_more"]) == (["m0", "m1"], True)
-    rest = (
-        await house.admin.get("/admin/v1/budgets", params={"scope_type": "model", "after": found["next"]})
-    ).json()
+    rest = (await house.admin.get("/admin/v1/budgets", params={"scope_type": "model", "after": found["next"]})).json()
     assert ([one["id"] for one in rest["data"]], rest["has_more"]) == (["m2"], False)
     one = (await house.admin.get("/admin/v1/budgets", params={"scope_type": "team", "scope_id": "team_a"})).json()
     assert [budget["id"] for budget in one["data"]] == ["t"]

@@ -1,10 +1,14 @@
 """Organizations, users and members over HTTP, and that nobody makes himself or another more than he is."""
 
-import httpx
+from typing import TYPE_CHECKING
+
 import pytest
 
 from billing.roles import Role
 from tests.gateway.admin.house import House
+
+if TYPE_CHECKING:
+    import httpx
 
 
 async def test_an_organization_is_made_changed_listed_and_deleted(house: House) -> None:
@@ -164,7 +168,9 @@ async def test_whoever_belongs_to_an_organization_sees_and_makes_its_own_alone(h
         )
         await house.made("keys", id=f"key_{letter}", name=letter, team_id=f"team_{letter}")
         await house.made("keys", id=f"own_key_{letter}", name=letter, user_id=f"user_{letter}")
-        await house.made("budgets", id=f"budget_{letter}", scope={"type": "team", "id": f"team_{letter}"}, limit_usd="1")
+        await house.made(
+            "budgets", id=f"budget_{letter}", scope={"type": "team", "id": f"team_{letter}"}, limit_usd="1"
+        )
     await house.made("users", id="user_of_none", name="None", email="none@example.org")
     admin = await house.person("admin", organization_id="org_a")
     expected = {
@@ -195,5 +201,7 @@ async def test_whoever_belongs_to_an_organization_sees_and_makes_its_own_alone(h
     ):
         assert (await admin.post(f"/admin/v1/{what}", json=body)).status_code == 403, (what, body)
     assert (await admin.post("/admin/v1/teams/team_a/members", json={"user_id": "user_b"})).status_code == 404
-    own = await admin.post("/admin/v1/budgets", json={"scope": {"type": "organization", "id": "org_a"}, "limit_usd": "1"})
+    own = await admin.post(
+        "/admin/v1/budgets", json={"scope": {"type": "organization", "id": "org_a"}, "limit_usd": "1"}
+    )
     assert own.status_code == 201

@@ -12,7 +12,9 @@ async def teams(house: House) -> None:
         await house.made("users", id=f"user_{letter}", name=letter, email=f"{letter}@example.org")
         await house.made(f"teams/team_{letter}/members", user_id=f"user_{letter}")
         await house.made("keys", id=f"key_{letter}", name=letter, team_id=f"team_{letter}", user_id=f"user_{letter}")
-        await house.made("budgets", id=f"budget_{letter}", scope={"type": "team", "id": f"team_{letter}"}, limit_usd="1")
+        await house.made(
+            "budgets", id=f"budget_{letter}", scope={"type": "team", "id": f"team_{letter}"}, limit_usd="1"
+        )
         await house.made("budgets", id=f"of_key_{letter}", scope={"type": "key", "id": f"key_{letter}"}, limit_usd="1")
 
 
@@ -117,7 +119,14 @@ async def test_a_member_makes_keys_of_his_own_in_his_team(house: House) -> None:
     path = f"/admin/v1/keys/{made['id']}"
     assert (await member.patch(path, json={"name": "renamed"})).status_code == 200
     assert (await member.post(f"{path}/rotate")).status_code == 201
-    for change in ({"models_allowed": []}, {"limits": {}}, {"team_id": None}, {"user_id": "user_a"}, {"scopes": []}):
+    changes: list[dict[str, object]] = [
+        {"models_allowed": []},
+        {"limits": {}},
+        {"team_id": None},
+        {"user_id": "user_a"},
+        {"scopes": []},
+    ]
+    for change in changes:
         assert (await member.patch(path, json=change)).status_code == 403, change
     assert (await member.delete(path)).status_code == 200
 

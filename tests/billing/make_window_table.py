@@ -1,7 +1,7 @@
 """Makes `window_table.json`: where windows begin, by another road than `billing.windows` goes.
 
-The offsets are those that the system's `zdump` prints. Every quarter hour of three years is walked through, and a window
-begins at the first whose local day, week or month was not seen before. No calendar or time zone code of Python's is used.
+The offsets are those that the system's `zdump` prints. Every quarter hour of three years is walked through, and a
+window begins at the first whose local day, week or month was not seen before. Python's own calendar is not used.
 
     python tests/billing/make_window_table.py > tests/billing/window_table.json
 """
@@ -29,7 +29,8 @@ QUARTER_S: Final = 900
 DAY_S: Final = 86_400
 FROM_YEAR: Final = 2024
 TO_YEAR: Final = 2027
-MONTHS: Final = {name: at + 1 for at, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())}
+NAMES: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+MONTHS: Final = {name: at + 1 for at, name in enumerate(NAMES)}
 LINE: Final = re.compile(r"\S+\s+\w{3} (\w{3})\s+(\d+) (\d\d):(\d\d):(\d\d) (\d+) UTC? = .* gmtoff=(-?\d+)")
 EMPTY: Final = re.compile(r"= NULL|gmtoff=.*\bNULL")
 

@@ -1,4 +1,4 @@
-"""Every change of the control plane leaves one audit row and raises its rooms' versions, or neither; the chain proves it."""
+"""Every change of the control plane leaves an audit row and raises its rooms' versions, or neither."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 NOW_US = 1_764_000_000_000_000
 ACTOR = Actor("user", "user_0")
 KEY = Key("key_1", "k", "tp-1", digest(b"secret of key 1"), None, None, (), NOW_US)
+SECRET = mint("new", bytes([9]) * 32)
+BUDGET = Budget("b1", "team", "team_1", limit_nano_usd=1)
 ROOMS = ("budgets", "limits", "prices", "tenancy")
 
 
@@ -72,8 +74,6 @@ STEPS: list[Step] = [
     ("team.delete", lambda s: s.delete_team("team_1", None, ACTOR, NOW_US), {"tenancy", "limits"}),
     ("organization.delete", lambda s: s.organizations.delete("org_1", None, ACTOR, NOW_US), {"tenancy"}),
 ]
-SECRET = mint("new", bytes([9]) * 32)
-BUDGET = Budget("b1", "team", "team_1", limit_nano_usd=1)
 
 
 def test_every_change_is_audited_and_told_to_the_workers(store: Store) -> None:

@@ -55,7 +55,10 @@ def test_the_reasons_of_attempts_are_those_of_the_table() -> None:
 
 def test_the_codes_of_a_bad_request_are_those_in_the_code() -> None:
     shown = {row["code"] for row in table("docs/errors.md", "code")}
-    source = [(ROOT / file).read_text() for file in ("gateway/attempts.py", "gateway/chat.py", "gateway/chat_request.py", "gateway/caller.py")]
+    source = [
+        (ROOT / file).read_text()
+        for file in ("gateway/attempts.py", "gateway/chat.py", "gateway/chat_request.py", "gateway/caller.py")
+    ]
     assert shown == set(re.findall(r'code="(\w+)"', "".join(source)))
 
 

@@ -208,11 +208,13 @@ def build(
         else FarEngines(bus)
     )
     refresh = Refresh(bus, store.control_versions)
+    tenancy = Tenancy(store.team_rules(), store.limits_of_models(), Limit(**settings.limits.model_dump()))
+    tenants = partial(reload_tenancy, store, tenancy)
+    refresh.on("limits", tenants)
+    # Before the keys: none is let in whose team is not known yet.
+    refresh.on("tenancy", tenants)
     refresh.on("tenancy", partial(reload_keys, store, keyring))
     refresh.on("budgets", books.reload_from)
-    tenancy = Tenancy(store.team_rules(), store.limits_of_models(), Limit(**settings.limits.model_dump()))
-    for room in ("tenancy", "limits"):
-        refresh.on(room, partial(reload_tenancy, store, tenancy))
     Recalls(bus, books.wallets)
     roads = _roads(settings, connections_for, worker)
     roads.reprice(PriceBook(roads.table, store.price_list.live()))

@@ -39,6 +39,7 @@ state: {directory: %s}
 billing: {cancelled_stream: %s}
 providers: {one: {base_url: "http://one.test/v1", api_key: sk-one-0123456789}}
 models: {m: [{provider: one, model: m, price: {input: 1, output: 2}}]}
+limits: {concurrency_max: 1000}
 """
 
 
@@ -138,6 +139,7 @@ class House:
         assert s.books.pending_nano_usd() == 0
         assert s.books.pending() == ()
         assert s.roads.providers["one"].in_flight == 0
+        assert {count.running for count in s.rates._counters._counts.values()} <= {0}  # type: ignore[attr-defined]
         assert s.metrics.surprises == 0, "something failed that nobody foresaw; the log has it"
 
     def outcomes(self) -> dict[str, int]:

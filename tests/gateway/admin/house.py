@@ -97,13 +97,16 @@ class Entropy:
 
 
 class House:
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, url: str = "") -> None:
+        """On the SQLite file, or on another database; what lies beside the file is the state directory."""
         self.file = file
+        self.url = url or url_of(file)
         self.clock = Clock()
         self.keyring = KeyRing()
         self.supervisor = ScriptedSupervisor()
         self.missing: list[str] = []
-        self.store = Store(url_of(file))
+        self.told: list[frozenset[str]] = []  # to the workers, of what has changed
+        self.store = Store(self.url)
         self.rooms = AdminRooms(
             store=self.store,
             keyring=self.keyring,
@@ -116,6 +119,9 @@ class House:
             clock=self.clock,
             entropy=Entropy(),
             version="0.1.0",
+            state=file.parent,
+            changed=self.told.append,
+            live_boots=lambda: frozenset({"boot"}),
         )
         self.app = build_admin(self.rooms)
         # Clients over a transport in memory: they hold nothing that would have to be closed.
@@ -129,7 +135,12 @@ class House:
     def books(self) -> Books:
         """Opened by the first test that books something: its thread and its journal are not for nothing."""
         found = Books(
-            url_of(self.file), self.file.parent / "journal", clock=self.clock, segment_bytes=JOURNAL_SEGMENT_BYTES
+            self.url,
+            self.file.parent / "journal",
+            clock=self.clock,
+            segment_bytes=JOURNAL_SEGMENT_BYTES,
+            boot_id="boot",
+            state=self.file.parent,
         )
         found.open()
         return found

@@ -5,8 +5,8 @@ FAULTS = """
 () => {
   const faults = [];
   const seen = (node) => node.getClientRects().length > 0;
-  const name = (node) => (node.getAttribute("aria-label") || (node.labels && [...node.labels].map((one) => one.textContent).join(" "))
-    || node.textContent || "").trim();
+  const labels = (node) => [...(node.labels || [])].map((one) => one.textContent).join(" ");
+  const name = (node) => (node.getAttribute("aria-label") || labels(node) || node.textContent || "").trim();
   const ids = [...document.querySelectorAll("[id]")].map((node) => node.id);
   for (const id of new Set(ids)) if (ids.filter((one) => one === id).length > 1) faults.push(`id ${id} is there twice`);
   for (const node of document.querySelectorAll("input:not([type=hidden]), select, textarea, button, a, summary"))
@@ -71,7 +71,8 @@ CONTRAST = """
   for (const node of document.querySelectorAll(".plot rect, .plot .left, .swatch:not(.line)")) {
     if (!node.getClientRects().length) continue;
     const style = getComputedStyle(node);
-    const color = node.tagName === "path" ? style.stroke : node instanceof SVGElement ? style.fill : style.backgroundColor;
+    const fill = node instanceof SVGElement ? style.fill : style.backgroundColor;
+    const color = node.tagName === "path" ? style.stroke : fill;
     const around = behind(node.closest(".sheet"));
     if (ratio(parse(color), around) < 2.5) poor.push(`${node.getAttribute("class")} of a plot ${color}`);
   }
@@ -84,7 +85,7 @@ FOCUS = """
 () => {
   const node = document.activeElement, style = getComputedStyle(node), box = node.getBoundingClientRect();
   return {
-    name: (node.getAttribute("aria-label") || (node.labels && node.labels.length ? node.labels[0].textContent : node.textContent) || "").trim(),
+    name: (node.getAttribute("aria-label") || node.labels?.[0]?.textContent || node.textContent || "").trim(),
     tag: node.tagName,
     seen: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 1 && box.width > 0 && box.height > 0,
     top: box.top + scrollY,

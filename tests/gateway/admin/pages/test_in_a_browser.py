@@ -1,10 +1,12 @@
-"""People with real browsers: each flow from end to end, by mouse and by keyboard, at a desk, on a phone, in the dark."""
+"""People with real browsers: each flow from end to end, by mouse and by keyboard, at a desk, on a phone, at night."""
 
 import asyncio
+import itertools
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -190,7 +192,7 @@ def test_by_keyboard_alone_a_key_is_made(page: Page, lived_in: str) -> None:
 def test_the_focus_goes_down_the_page_and_is_always_seen(page: Page, lived_in: str, place: str) -> None:
     sign_in(page, lived_in)
     page.goto(f"{lived_in}{place}")
-    stops = []
+    stops: list[dict[str, Any]] = []
     for _ in range(60):
         page.keyboard.press("Tab")
         stop = page.evaluate(FOCUS)
@@ -201,9 +203,7 @@ def test_the_focus_goes_down_the_page_and_is_always_seen(page: Page, lived_in: s
     assert all(stop["name"] for stop in stops), stops
     assert [stop for stop in stops if not stop["seen"]] == []
     content = [stop for stop in stops if stop["left"] > 180 and stop["top"] > 60]
-    assert all(later["top"] >= earlier["top"] - 30 for earlier, later in zip(content, content[1:], strict=False)), (
-        content
-    )
+    assert all(later["top"] >= earlier["top"] - 30 for earlier, later in itertools.pairwise(content)), content
 
 
 def test_every_page_names_its_parts_at_every_width_by_day_and_by_night(page: Page, lived_in: str) -> None:

@@ -14,19 +14,6 @@ _REPLICA_TONES: Final[Mapping[str, str]] = {
 }
 
 
-def short_usd(amount: str) -> str:
-    """Cents for people; a smaller amount keeps its first two figures, so that it never reads as nothing."""
-    sign, digits = ("-", amount[1:]) if amount.startswith("-") else ("", amount)
-    whole, _, fraction = digits.partition(".")
-    if whole != "0" or fraction[:2] != "00":
-        return f"{sign}{int(whole):,}.{fraction[:2]}"
-    significant = fraction.lstrip("0")
-    if not significant:
-        return "0.00"
-    leading = len(fraction) - len(significant)
-    return f"{sign}0.{fraction[: leading + 2]}"
-
-
 def thousands(count: int) -> str:
     return f"{count:,}"
 
@@ -48,14 +35,6 @@ def duration_text(duration_ms: float) -> str:
     if duration_ms < 60_000:
         return f"{duration_ms / 1000:.1f} s"
     return f"{duration_ms / 60_000:.1f} min"
-
-
-def clock_text(instant: str) -> str:
-    return instant[11:19]
-
-
-def clock_ms_text(instant: str) -> str:
-    return instant[11:23]
 
 
 def reason(request: Any) -> str:
@@ -88,12 +67,9 @@ def entry_tone(kind: str) -> str:
 FILTERS: Final[Mapping[str, Callable[[Any], str]]] = {
     one.__name__: one
     for one in (
-        short_usd,
         thousands,
         compact,
         duration_text,
-        clock_text,
-        clock_ms_text,
         reason,
         status_tone,
         replica_tone,

@@ -10,6 +10,7 @@ from gateway.admin.pages.burn_down import pace_of, picture_of
 from gateway.admin.pages.choices import OVER_BUDGET, SCOPES, WINDOWS, named, scope_ids
 from gateway.admin.pages.fields import BudgetChangeForm, BudgetForm
 from gateway.admin.pages.figures import usd
+from gateway.admin.pages.loader import SUBJECTS_NAMED_MAX
 from gateway.admin.pages.plot import NARROW, WIDE, burn_down
 from gateway.admin.pages.renderer import ConfirmPage, Field, FormPage, Pages, path_of, said, zone_chosen
 from gateway.admin.pages.scope_words import scope_words, subject_words
@@ -18,8 +19,6 @@ from gateway.admin.pages.zone import UTC, known_zones, zone_of
 
 SECTION = "budgets"
 UP = ("Budgets", "/admin/budgets")
-KINDS: Final = ("organizations", "teams", "users", "keys")
-ACCOUNTS_SHOWN_MAX: Final = 200
 # Of a budget without an end: how far back its plot begins.
 _TOTAL_US: Final = 90 * 24 * 3600 * 1_000_000
 
@@ -45,17 +44,14 @@ def add(app: FastAPI, pages: Pages) -> None:
 def _lists(app: FastAPI, pages: Pages) -> None:
     @app.get("/admin/budgets", include_in_schema=False)
     def listed(request: Request, after: str | None = None) -> Response:
-        return pages.page(
-            request,
-            "budgets.html",
-            section=SECTION,
-            found=pages.loader(request).budgets(after),
-            names=pages.loader(request).names(*KINDS),
-        )
+        found = pages.loader(request).budgets(after)
+        names = pages.loader(request).names_of(found.data)
+        return pages.page(request, "budgets.html", section=SECTION, found=found, names=names)
 
     @app.get("/admin/budgets/{budget_id}", include_in_schema=False)
     def one(request: Request, budget_id: str, subject: str | None = None) -> Response:
-        budget, names = pages.loader(request).budget(budget_id), pages.loader(request).names(*KINDS)
+        budget = pages.loader(request).budget(budget_id)
+        names = pages.loader(request).names_of([budget])
         account = next((one for one in budget.accounts if one.subject == subject), budget.fullest)
         return pages.page(
             request,
@@ -67,7 +63,7 @@ def _lists(app: FastAPI, pages: Pages) -> None:
             account=account,
             who="" if account is None else subject_words(budget, account.subject, names),
             names=names,
-            accounts_max=ACCOUNTS_SHOWN_MAX,
+            accounts_max=SUBJECTS_NAMED_MAX,
             **_burned(pages, request, budget, account),
         )
 
@@ -114,7 +110,7 @@ def _making(app: FastAPI, pages: Pages) -> None:
 
 
 def _words(pages: Pages, request: Request, budget: Budget) -> str:
-    return scope_words(budget, pages.loader(request).names(*KINDS))
+    return scope_words(budget, pages.loader(request).names_of([budget]))
 
 
 def _changing(app: FastAPI, pages: Pages) -> None:

@@ -7,7 +7,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.admin import health
-from gateway.admin.pages.budgets import KINDS
 from gateway.admin.pages.figures import local
 from gateway.admin.pages.plot import NARROW, WIDE, Series, stacked_bars
 from gateway.admin.pages.renderer import Pages, allowed, to, zone_chosen
@@ -41,6 +40,7 @@ def add(app: FastAPI, pages: Pages) -> None:
 def _words(pages: Pages, request: Request) -> dict[str, Any]:
     rooms, loader, zone = pages.rooms, pages.loader(request), zone_chosen(request)
     now_us = rooms.clock()
+    budgets = loader.fullest_budgets(BUDGETS_SHOWN)
     lines = loader.usage(("day",), this_month(now_us, zone), zone, {})
     by_day = {str(group[0]): line.cost_nano_usd for group, line in lines.items()}
     today = local(now_us, zone).date()
@@ -53,8 +53,8 @@ def _words(pages: Pages, request: Request) -> dict[str, Any]:
         "spent": total_of(lines.values()),
         "today": by_day.get(today.isoformat(), 0),
         "plots": tuple(stacked_bars(periods, series, width, title) for width in (WIDE, NARROW)) if by_day else (),
-        "budgets": loader.fullest_budgets(BUDGETS_SHOWN),
-        "names": loader.names(*KINDS),
+        "budgets": budgets,
+        "names": loader.names_of(budgets),
         "deployments": health.deployments_now(rooms),
         "show_local": rooms.local is not None and allowed(request.state.caller, "GET", "/admin/v1/local"),
         "replicas": pages.local.states(),

@@ -73,7 +73,7 @@ def _lists(app: FastAPI, pages: Pages) -> None:
             crumbs=(UP,),
             one=pages.loader(request).key(key_id),
             budgets=pages.loader(request).budgets_of("key", key_id),
-            names=pages.loader(request).names("teams", "users", "keys"),
+            names=pages.loader(request).names("teams", "users", key_ids=[key_id]),
             spent=spent_in(pages.loader(request), {"key_id": key_id}, zone_chosen(request)),
             now=pages.rooms.clock(),
         )

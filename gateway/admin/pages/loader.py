@@ -9,13 +9,14 @@ from billing.store import Store, UsageLine
 from gateway.admin.desks.all_desks import Desks
 from gateway.admin.door import Caller
 from gateway.admin.pages import views
-from gateway.admin.paging import Paged, everything, seen
+from gateway.admin.paging import Paged, seen
 from gateway.admin.problem import Problem
 from gateway.admin.rooms import AdminRooms
 from gateway.admin.usage import Filters, usage_lines
 from gateway.admin.usage_report import Group, Span
 
 ROWS: Final = 50
+SUBJECTS_NAMED_MAX: Final = 200  # of one budget, the fullest
 CHOICES_MAX: Final = 1000  # of a list to choose from; who has more types the id
 
 Row = TypeVar("Row")
@@ -117,15 +118,23 @@ class Loader:
     def usage(self, columns: tuple[str, ...], span: Span, timezone: Any, filters: Filters) -> dict[Group, UsageLine]:
         return usage_lines(self.rooms, self.by.sight, columns, span, timezone, filters)
 
-    def names(self, *kinds: str) -> views.Names:
-        """By id what people call them, of the kinds that a page speaks of; said of ids alone that the page shows."""
+    def names(self, *kinds: str, key_ids: Iterable[str | None] = ()) -> views.Names:
+        """By id what people call them, of the kinds that a page speaks of; of keys, which are many, by their ids."""
         sources: Mapping[str, Callable[[], Mapping[str, str]]] = {
             "organizations": self.store.organizations.names,
             "teams": self.store.team_names,
             "users": self.store.users.names,
-            "keys": self._key_names,
         }
-        return views.Names(**{kind: sources[kind]() for kind in kinds})
+        wanted = sorted({one for one in key_ids if one})
+        keys = {key.id: key.name for key in self.store.keys_of(wanted)} if wanted else {}
+        return views.Names(**{kind: sources[kind]() for kind in kinds}, keys=keys)
+
+    def names_of(self, budgets: Iterable[views.Budget]) -> views.Names:
+        """Of whatever these budgets are for, and of whom they count."""
+        of_keys = [one for one in budgets if one.scope_type == "key"]
+        subjects = [account.subject for one in of_keys for account in one.accounts[:SUBJECTS_NAMED_MAX]]
+        key_ids = [*(one.scope_id for one in of_keys), *subjects]
+        return self.names("organizations", "teams", "users", key_ids=key_ids)
 
     def _sees_budget(self, one: Any) -> bool:
         return self.desks.budgets.sees(self.by, one.scope_type, one.scope_id, one.scope_team_id)
@@ -134,9 +143,6 @@ class Loader:
         # What was settled just now is in the accounts, as it is in the usage.
         self.rooms.flush()
         return self.store.budgets.status(budget_id, self.rooms.clock())
-
-    def _key_names(self) -> Mapping[str, str]:
-        return {key.id: key.name for key in everything(self.store.keys)}
 
 
 def _listed(

@@ -119,12 +119,10 @@ class Pages:
     def page(self, request: Request, template: str, status: int = 200, **words: Any) -> Response:
         caller: Caller = getattr(request.state, "caller", Caller(Who.NOBODY))
         signed_in = caller.who is Who.SESSION and caller.session is not None
-        path = request.url.path.removeprefix(request.scope.get("root_path", ""))
         frame = {
             "root": request.scope.get("root_path", ""),
             "form_token": session.form_token(caller.session, self.door.key) if signed_in and caller.session else "",
             "zone": zone_chosen(request),
-            "here": f"{path}?{request.url.query}" if request.url.query else path,
             "said": SAID.get(request.query_params.get("said", ""), ""),
             "may": lambda method, path: allowed(caller, method, path),
             "section": "",

@@ -16,8 +16,7 @@ def add(app: FastAPI, pages: Pages) -> None:
     @app.get("/admin/requests", include_in_schema=False)
     def listed(request: Request, after: str | None = None) -> Response:
         found = last_requests(pages.rooms, request.state.caller.sight, ROWS, after)
-        names = pages.loader(request).names("teams", "keys")
-        return pages.page(request, "requests.html", section=SECTION, found=found, names=names, first=after is None)
+        return pages.page(request, "requests.html", section=SECTION, found=found, first=after is None)
 
     @app.get("/admin/requests/{request_id}", include_in_schema=False)
     def one(request: Request, request_id: str) -> Response:
@@ -27,7 +26,7 @@ def add(app: FastAPI, pages: Pages) -> None:
             for attempt in found.attempts
             for entry in attempt.entries
         ]
-        names = pages.loader(request).names("teams", "keys", "users")
+        names = pages.loader(request).names("teams", "users", key_ids=[found.key_id])
         return pages.page(
             request, "request.html", section=SECTION, crumbs=(UP,), one=found, entries=entries, names=names
         )

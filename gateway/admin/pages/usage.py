@@ -126,7 +126,8 @@ def report(loader: Loader, form: UsageForm) -> Report:
     columns = form.columns
     asked = columns if "day" in columns else ("day", *columns)
     merged = loader.usage(asked, span_of(form, zone), zone, {} if form.team is None else {"team_id": form.team})
-    names = loader.names(*(f"{column}s" for column in columns if column in NAMED))
+    key_ids = {group[asked.index("key")] for group in merged} if "key" in columns else ()
+    names = loader.names(*(f"{column}s" for column in columns if column in NAMED and column != "key"), key_ids=key_ids)
     axis = axis_between(date.fromisoformat(form.first), date.fromisoformat(form.last))
     over = next((column for column in columns if column != "day"), None)
     return Report(table_of(merged, asked, columns, names), axis, series_of(merged, asked, over, axis, names), over)

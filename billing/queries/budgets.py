@@ -92,14 +92,26 @@ def account_ids(tx: Connection, wanted: Iterable[tuple[Rule, Account]]) -> dict[
     ids = _known_ids(tx, rules)
     missing = sorted(rules.keys() - ids.keys())
     if missing:
+        limits = _limits_now(tx, {account.budget_id for account in missing})
         rows = [
-            (*account[:4], rules[account].limit_nano_usd, spent(tx, rules[account], account), 0, 0)
+            (*account[:4], limits.get(account.budget_id), spent(tx, rules[account], account), 0, 0)
             for account in missing
         ]
         columns = tuple(name for name in t.budget_accounts.c.keys() if name != "id")  # noqa: SIM118 - not a dict
         insert(tx, "budget_accounts", columns, rows, " ON CONFLICT (budget_id, subject, window_start_us) DO NOTHING")
         ids.update(_known_ids(tx, missing))
     return ids
+
+
+def _limits_now(tx: Connection, budget_ids: Iterable[str]) -> dict[str, int | None]:
+    """As the budgets stand, not as a worker last read them: an account keeps the limit that it is made with. Locked
+    against whoever changes one, who finds the accounts made until then.
+    """
+    b = t.budgets.c
+    statement = select(b.id, b.limit_nano_usd).where(b.id.in_(sorted(budget_ids)), b.deleted_at_us.is_(None))
+    if tx.dialect.name == "postgresql":
+        statement = statement.order_by(b.id).with_for_update(key_share=True, read=True)
+    return {row.id: row.limit_nano_usd for row in tx.execute(statement)}
 
 
 def _known_ids(tx: Connection, accounts: Iterable[Account]) -> dict[Account, int]:

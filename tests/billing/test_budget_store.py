@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,13 @@ import pytest
 from billing.audit import Actor
 from billing.books import EntryKind
 from billing.budget_store import STEPS
-from billing.budgets import OVER_BUDGET, Budget
+from billing.budgets import OVER_BUDGET, Budget, rule_of
+from billing.database import open_engine, writing
 from billing.keys import Key, digest
+from billing.migrating import migrate
+from billing.queries import account_ids
 from billing.refusals import AlreadyExists, Invalid, NotFound, Stale
-from billing.scopes import SCOPE_TYPES
+from billing.scopes import SCOPE_TYPES, Account
 from billing.store import Store
 from billing.usage_span import QUARTER_US
 from billing.windows import Window, span
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from billing.books import Books
+    from billing.scopes import Rule
     from tests.billing.conftest import Opened
 
 ACTOR = Actor("admin_key")
@@ -285,3 +290,38 @@ def test_a_long_burn_down_has_wider_steps(store: Store, step: int) -> None:
     assert points[1].at_us - points[0].at_us == step * QUARTER_US
     assert len(points) == 392
     assert points[-1].at_us == (first + 390 * step + 1) * QUARTER_US
+
+
+def test_an_account_made_by_who_has_not_heard_of_a_new_limit_has_it_all_the_same(url: str, store: Store) -> None:
+    stale = rule_of(store.budgets.create(TEAM, ACTOR, AT_US))
+    store.budgets.update("b1", {"limit_nano_usd": USD}, None, ACTOR, AT_US)
+    assert make_account(url, stale, "team_1") == USD
+    store.budgets.delete("b1", None, ACTOR, AT_US)
+    assert make_account(url, stale, "team_2") is None, "a budget that is gone binds nothing"
+
+
+def test_a_new_limit_finds_the_account_that_is_being_made_meanwhile(empty_postgres_url: str) -> None:
+    url = empty_postgres_url
+    migrate(url)
+    engine = writing(open_engine(url))
+    with closing(Store(url)) as store, engine.connect() as tx:
+        store.create_team("team_1", "t", None, ACTOR, AT_US)
+        stale = rule_of(store.budgets.create(TEAM, ACTOR, AT_US))
+        account_ids(tx, [(stale, Account("b1", "team_1", 0, None))])
+        change = threading.Thread(target=store.budgets.update, args=("b1", {"limit_nano_usd": USD}, None, ACTOR, AT_US))
+        change.start()
+        change.join(0.3)
+        assert change.is_alive(), "it waits for the account"
+        tx.commit()
+        change.join(30)
+        assert limits_in(url) == [(0, USD)]
+    engine.dispose()
+
+
+def make_account(url: str, rule: Rule, subject: str) -> int | None:
+    engine = writing(open_engine(url))
+    with engine.begin() as tx:
+        account_ids(tx, [(rule, Account(rule.id, subject, 0, None))])
+    engine.dispose()
+    ((limit,),) = query(url, f"SELECT limit_nano_usd FROM budget_accounts WHERE subject = '{subject}'")
+    return None if limit is None else int(limit)

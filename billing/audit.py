@@ -1,15 +1,22 @@
 """Who changed what: one append-only chain of rows, each written in the transaction of the change that it tells of."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from billing import queries
+from billing.pages import Page, paged
+from billing.queries import audit as q
+from billing.refusals import Invalid
+
+VERIFIED_AT_ONCE: Final = 1000
 
 _encode: Final = msgspec.json.Encoder(order="deterministic").encode
+_decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -18,6 +25,55 @@ class Actor(NamedTuple):
 
     type: str
     id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRow:
+    """`before` is None of what was made, `after` of what was taken away."""
+
+    id: int
+    at_us: int
+    actor: Actor
+    action: str
+    object_id: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    hash: bytes
+
+
+class AuditLog:
+    def __init__(self, engine: Engine) -> None:
+        self._reading = engine
+
+    def page(
+        self,
+        limit: int,
+        after: str | None = None,
+        object_id: str | None = None,
+        action: str | None = None,
+        actor_id: str | None = None,
+    ) -> Page[AuditRow]:
+        """The last ones, newest first."""
+        if after is not None and not after.isdecimal():
+            raise Invalid(f"{after[:40]!r} is no id of the audit log: pass the `next` of the page before")
+        given = {"object_id": object_id, "action": action, "actor_id": actor_id}
+        filters = {name: value for name, value in given.items() if value is not None}
+        with self._reading.begin() as tx:
+            rows = q.list_audit(tx, limit + 1, None if after is None else int(after), filters)
+        return paged([_shown(row) for row in rows], limit, lambda row: str(row.id))
+
+    def verify(self) -> tuple[int, ...]:
+        """The ids of rows that are not as they were written, or that do not follow on the row before them."""
+        bad: list[int] = []
+        last_id, last_hash = 0, queries.HASH_START
+        with self._reading.begin() as tx:
+            while rows := q.audit_after(tx, last_id, VERIFIED_AT_ONCE):
+                for *told, prev_hash, hash_ in rows:
+                    follows = told[0] == last_id + 1 and bytes(prev_hash) == last_hash
+                    if not follows or bytes(hash_) != row_hash(bytes(prev_hash), tuple(told)):
+                        bad.append(told[0])
+                    last_id, last_hash = told[0], bytes(hash_)
+        return tuple(bad)
 
 
 def record(
@@ -33,4 +89,19 @@ def record(
     last_id, prev_hash = queries.audit_end(tx)
     texts = tuple(None if state is None else _encode(state).decode() for state in (before, after))
     row = (last_id + 1, now_at_us, actor.type, actor.id, action, object_id, *texts)
-    queries.insert_audit(tx, (*row, prev_hash, sha256(prev_hash + _pack(row)).digest()))
+    queries.insert_audit(tx, (*row, prev_hash, row_hash(prev_hash, row)))
+
+
+def row_hash(prev_hash: bytes, row: queries.Row) -> bytes:
+    return sha256(prev_hash + _pack(row)).digest()
+
+
+def _shown(row: queries.Row) -> AuditRow:
+    row_id, at_us, actor_type, actor_id, action, object_id, before, after, _, hash_ = row
+    return AuditRow(
+        row_id, at_us, Actor(actor_type, actor_id), action, object_id, _state(before), _state(after), bytes(hash_)
+    )
+
+
+def _state(text: str | None) -> Mapping[str, Any] | None:
+    return None if text is None else _decode(text)

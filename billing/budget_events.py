@@ -92,9 +92,10 @@ class Outbox:
         with self._writing.begin() as tx:
             return queries.give_up_oldest(tx, webhook, kept, now_at_us)
 
-    def recent(self, limit: int, budget_id: str | None = None) -> Sequence[BudgetEvent]:
+    def recent(self, limit: int, budget_id: str | None = None, after: str | None = None) -> Sequence[BudgetEvent]:
+        """The last ones, newest first; those behind the event `after`."""
         with self._reading.begin() as tx:
-            return queries.list_events(tx, limit, budget_id)
+            return queries.list_events(tx, limit, budget_id, after)
 
     def count(self) -> int:
         """All that wait, for whichever webhook."""

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from billing.refusals import Invalid
+
+NAMES: Final = ("requests_per_minute", "tokens_per_minute", "concurrency_max")
 MODELS: Final = "models"
 # So that an hour's worth of it still fits 63 bits, counted in sixty-millionths.
 LIMIT_MAX: Final = 10**9
@@ -66,3 +69,20 @@ def _kept(document: Mapping[str, object]) -> Limit:
 
 def _number(value: object) -> int | None:
     return min(value, LIMIT_MAX) if type(value) is int and value >= 0 else None
+
+
+def demand_limits(document: object, *, of_model: bool = False) -> None:
+    """Of a document that is to be kept. A limit of a model has no models of its own."""
+    if not isinstance(document, Mapping):
+        raise Invalid("limits are given by name: send {} for none")
+    known = NAMES if of_model else (*NAMES, MODELS)
+    for name, value in document.items():
+        if name not in known:
+            raise Invalid(f"{name!r} is no limit: use {', '.join(known)}")
+        if name == MODELS:
+            if not isinstance(value, Mapping):
+                raise Invalid("limits of models are given by model: send {} for none")
+            for part in value.values():
+                demand_limits(part, of_model=True)
+        elif value is not None and not (type(value) is int and 0 <= value <= LIMIT_MAX):
+            raise Invalid(f"{name} cannot be {value!r}: give a whole number from 0 to {LIMIT_MAX}, or none at all")

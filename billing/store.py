@@ -1,31 +1,56 @@
-"""The control plane of the books: teams, keys, reports and single requests, synchronous, to be called from threads.
+"""The control plane of the books: teams, keys, reports and single requests, synchronous, to be called from threads;
+what else it keeps hangs below it by name.
 
-Frozen values leave, never rows. Times, ids and secrets are arguments; a change bumps its row's `version`.
+Frozen values leave, never rows. Times, ids and secrets are arguments; a change bumps its row's `version`, tells the
+audit log by whom it was made and raises the version of its room that every worker watches, all in one transaction.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from billing import queries
+from billing.audit import Actor, AuditLog
 from billing.budget_events import Outbox
+from billing.budget_store import Budgets
+from billing.changes import LIMITS, TENANCY, Change
 from billing.database import open_engine, writing
+from billing.demands import demand_id, demand_known, demand_name, demand_version
 from billing.holds import EntryKind
+from billing.idempotency import Idempotency
 from billing.keys import Key, digest
-from billing.limits import Limit, limits_of
+from billing.limits import Limit, demand_limits, limits_of
+from billing.members import Members
 from billing.migrating import MigrationFailed, behind, migrate
+from billing.model_limits import ModelLimits
+from billing.organizations import Organizations
+from billing.pages import Page, paged
 from billing.price import Usage
 from billing.price_list import PriceList
+from billing.queries.corrections import Lease, list_leases
+from billing.queries.people import forget_members
 from billing.refusals import AlreadyExists, Conflict, Invalid, NotFound, Stale
 from billing.request_log import RequestRow, unpack_request
 from billing.tenancy import TeamRules
+from billing.tenant_rows import (
+    TEAM_RULES,
+    Team,
+    key_of,
+    key_told,
+    key_values,
+    limits_in,
+    stored,
+    team_of,
+    team_told,
+    team_values,
+)
 from billing.usage import UsageLine, usage
 from billing.usage_span import QUARTER_US, SpanTooLong
+from billing.users import Users
 
 __all__ = [
     "AlreadyExists",
@@ -36,44 +61,17 @@ __all__ = [
     "SpanTooLong",
     "Stale",
     "Store",
+    "Team",
     "UsageLine",
     "migrate",
 ]
 
 KEYS_AT_ONCE: Final = 500
 
-_TEAM_RULES: Final = frozenset({"models_allowed", "limits", "tags", "tags_required", "tags_allowed"})
-_TEAM_CHANGES: Final = frozenset({"name", "organization_id"}) | _TEAM_RULES
-_KEY_CHANGES: Final = frozenset(
-    {
-        *("name", "team_id", "user_id", "organization_id", "models_allowed", "expires_at_us", "scopes", "limits"),
-        *("tags", "tags_required", "tags_allowed"),
-    }
-)
-_IN_JSON: Final = frozenset({"models_allowed", "scopes", "limits", "tags", "tags_required", "tags_allowed"})
+_TEAM_CHANGES: Final = frozenset({"name", "organization_id"}) | TEAM_RULES
+_KEY_CHANGES: Final = _TEAM_CHANGES | {"team_id", "user_id", "expires_at_us", "scopes"}
 _COLUMNS: Final = frozenset({*queries.USAGE_COLUMNS, "day"})
 _FILTERS: Final = frozenset(queries.USAGE_COLUMNS.values())
-_json: Final = msgspec.json.Encoder()
-_texts: Final = msgspec.json.Decoder(tuple[str, ...])
-_limits: Final = msgspec.json.Decoder(dict[str, object])
-_tags: Final = msgspec.json.Decoder(dict[str, str])
-_tags_allowed: Final = msgspec.json.Decoder(dict[str, tuple[str, ...]])
-
-
-@dataclass(frozen=True, slots=True)
-class Team:
-    """What it allows and fixes binds each of its keys, beside what the key itself says."""
-
-    id: str
-    name: str
-    organization_id: str | None
-    version: int
-    created_at_us: int
-    models_allowed: tuple[str, ...] = ()  # none means all
-    limits: Mapping[str, object] = field(default_factory=dict)  # `billing.limits` reads it
-    tags: Mapping[str, str] = field(default_factory=dict)
-    tags_required: tuple[str, ...] = ()
-    tags_allowed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,34 +95,20 @@ class RequestInFull:
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class TeamPage:
-    data: tuple[Team, ...]
-    has_more: bool
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class KeyPage:
-    data: tuple[Key, ...]
-    has_more: bool
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class RequestPage:
-    data: tuple[RequestRow, ...]
-    has_more: bool
-    next: str | None
-
-
 class Store:
     def __init__(self, database_url: str) -> None:
         self._database_url = database_url
         self._reading = open_engine(database_url)
         self._writing = writing(self._reading)
-        self.price_list = PriceList(self._reading)
+        self.audit = AuditLog(self._reading)
+        self.budgets = Budgets(self._reading)
+        self.idempotency = Idempotency(self._reading)
+        self.members = Members(self._reading)
+        self.model_limits = ModelLimits(self._reading)
+        self.organizations = Organizations(self._reading)
         self.outbox = Outbox(self._reading)
+        self.price_list = PriceList(self._reading)
+        self.users = Users(self._reading)
 
     @property
     def engine(self) -> Engine:
@@ -157,19 +141,23 @@ class Store:
         found: list[Key] = []
         with self._reading.begin() as tx:
             for at in range(0, len(key_ids), KEYS_AT_ONCE):
-                found += map(_key, queries.keys_of(tx, key_ids[at : at + KEYS_AT_ONCE]))
+                found += map(key_of, queries.keys_of(tx, key_ids[at : at + KEYS_AT_ONCE]))
         return tuple(found)
 
-    def teams(self, limit: int, after: str | None = None) -> TeamPage:
+    def leases(self) -> tuple[Lease, ...]:
+        """What workers hold of budgets, each with its account's budget, subject and window."""
         with self._reading.begin() as tx:
-            found = [_team_of(row) for row in queries.list_teams(tx, limit + 1, after)]
-        data, more = tuple(found[:limit]), len(found) > limit
-        return TeamPage(data, more, data[-1].id if more else None)
+            return tuple(list_leases(tx))
+
+    def teams(self, limit: int, after: str | None = None, organization_id: str | None = None) -> Page[Team]:
+        with self._reading.begin() as tx:
+            found = [team_of(row) for row in queries.list_teams(tx, limit + 1, after, organization_id)]
+        return paged(found, limit, lambda team: team.id)
 
     def team(self, team_id: str) -> Team | None:
         with self._reading.begin() as tx:
             row = queries.get_team(tx, team_id)
-        return _team_of(row) if row else None
+        return team_of(row) if row else None
 
     def team_names(self) -> dict[str, str]:
         with self._reading.begin() as tx:
@@ -178,7 +166,7 @@ class Store:
     def team_rules(self) -> tuple[TeamRules, ...]:
         """Of every team there is, as the data plane keeps them."""
         with self._reading.begin() as tx:
-            teams = [_team_of(row) for row in queries.live_teams(tx)]
+            teams = [team_of(row) for row in queries.live_teams(tx)]
         return tuple(
             TeamRules(
                 team.id,
@@ -196,84 +184,114 @@ class Store:
         """By pattern, what everybody together may do with the models of that name."""
         with self._reading.begin() as tx:
             found = queries.model_limits(tx)
-        return {pattern: limits_of(_limits.decode(document)).whole for pattern, document in found.items()}
+        return {pattern: limits_of(limits_in(document)).whole for pattern, document in found.items()}
 
     def create_team(
         self,
         team_id: str,
         name: str,
         organization_id: str | None,
-        created_at_us: int,
+        actor: Actor,
+        now_at_us: int,
         rules: Mapping[str, object] | None = None,
     ) -> Team:
         """`rules` are the fields of `Team` that bind its keys."""
-        _only(rules or {}, _TEAM_RULES)
-        team = Team(team_id, name, organization_id, 1, created_at_us, **(rules or {}))  # type: ignore[arg-type]
+        demand_known(rules or {}, TEAM_RULES)
+        demand_id("team", team_id)
+        demand_name("team", name)
+        team = Team(team_id, name, organization_id, 1, now_at_us, **(rules or {}))  # type: ignore[arg-type]
+        demand_limits(team.limits)
         try:
             with self._writing.begin() as tx:
-                queries.insert_team(tx, _team_values(team))
+                queries.insert_team(tx, team_values(team))
+                rooms = _rooms_of({"limits"} if team.limits else ())
+                Change(actor, now_at_us, "team.create", team_id).note(tx, None, team_told(team), rooms)
         except IntegrityError:
             raise AlreadyExists(f"a team {team_id!r} exists or existed: take another id") from None
         return team
 
-    def update_team(self, team_id: str, changes: Mapping[str, object], version: int | None = None) -> Team:
-        """With `version`, only if nobody changed it since."""
-        _only(changes, _TEAM_CHANGES)
+    def update_team(
+        self, team_id: str, changes: Mapping[str, object], version: int | None, actor: Actor, now_at_us: int
+    ) -> Team:
+        """With `version`, only if nobody changed it since. What changes nothing leaves no trace."""
+        demand_known(changes, _TEAM_CHANGES)
+        _demand_sound("team", changes)
         with self._writing.begin() as tx:
-            _team(tx, team_id, version)
-            queries.update_team(tx, team_id, {name: _stored(name, value) for name, value in changes.items()})
-            return _team(tx, team_id, None)
+            team = _team(tx, team_id, version)
+            values = _news(team, changes)
+            if not values:
+                return team
+            queries.update_team(tx, team_id, values)
+            changed = _team(tx, team_id, None)
+            change = Change(actor, now_at_us, "team.update", team_id)
+            change.note(tx, team_told(team), team_told(changed), _rooms_of(values))
+            return changed
 
-    def delete_team(self, team_id: str, deleted_at_us: int, version: int | None = None) -> None:
-        """Takes it out of every list. Its row stays, for the entries that name it."""
+    def delete_team(self, team_id: str, version: int | None, actor: Actor, now_at_us: int) -> None:
+        """Takes it out of every list, and its members with it. Its row stays, for the entries that name it."""
         with self._writing.begin() as tx:
-            _team(tx, team_id, version)
+            team = _team(tx, team_id, version)
             if queries.team_has_live_keys(tx, team_id):
                 raise Conflict(f"team {team_id!r} has keys that work: revoke or move them first")
-            queries.update_team(tx, team_id, {"deleted_at_us": deleted_at_us})
+            before = {**team_told(team), "members": forget_members(tx, team_id=team_id)}
+            queries.update_team(tx, team_id, {"deleted_at_us": now_at_us})
+            rooms = _rooms_of({"limits"} if team.limits else ())
+            Change(actor, now_at_us, "team.delete", team_id).note(tx, before, None, rooms)
 
-    def keys(self, limit: int, after: str | None = None, team_id: str | None = None) -> KeyPage:
+    def keys(
+        self, limit: int, after: str | None = None, team_id: str | None = None, user_id: str | None = None
+    ) -> Page[Key]:
         with self._reading.begin() as tx:
-            found = [_key(row) for row in queries.list_keys(tx, limit + 1, after, team_id)]
-        data, more = tuple(found[:limit]), len(found) > limit
-        return KeyPage(data, more, data[-1].id if more else None)
+            found = [key_of(row) for row in queries.list_keys(tx, limit + 1, after, team_id, user_id)]
+        return paged(found, limit, lambda key: key.id)
 
     def all_keys(self) -> tuple[Key, ...]:
         """Every key that is not revoked, for the ring."""
         with self._reading.begin() as tx:
-            return tuple(_key(row) for row in queries.live_keys(tx))
+            return tuple(key_of(row) for row in queries.live_keys(tx))
 
     def key(self, key_id: str) -> Key | None:
         with self._reading.begin() as tx:
             row = queries.get_key(tx, key_id)
-        return _key(row) if row else None
+        return key_of(row) if row else None
 
-    def create_key(self, key: Key) -> None:
+    def create_key(self, key: Key, actor: Actor, now_at_us: int) -> None:
         """Keeps a key that was issued here or brought along. Its secret is not among what is kept."""
+        demand_limits(key.limits)
         try:
             with self._writing.begin() as tx:
                 _demand_new_secret(tx, key.digest, key.id)
                 _demand_team(tx, key.team_id)
-                queries.insert_key(tx, _key_values(key))
+                queries.insert_key(tx, key_values(key))
+                rooms = _rooms_of({"limits"} if key.limits else ())
+                Change(actor, now_at_us, "key.create", key.id).note(tx, None, key_told(key), rooms)
         except IntegrityError:
             raise AlreadyExists(f"a key {key.id!r} exists, with this or another secret: take another id") from None
 
-    def update_key(self, key_id: str, changes: Mapping[str, object], version: int | None = None) -> Key:
-        """With `version`, only if nobody changed it since."""
-        _only(changes, _KEY_CHANGES)
+    def update_key(
+        self, key_id: str, changes: Mapping[str, object], version: int | None, actor: Actor, now_at_us: int
+    ) -> Key:
+        """With `version`, only if nobody changed it since. What changes nothing leaves no trace."""
+        demand_known(changes, _KEY_CHANGES)
+        _demand_sound("key", changes)
         with self._writing.begin() as tx:
             key = _live_key(tx, key_id, version)
             if "team_id" in changes:
                 _demand_team(tx, changes["team_id"])
-            return _changed(tx, key, {name: _stored(name, value) for name, value in changes.items()})
+            values = _news(key, changes)
+            return _changed(tx, key, values, Change(actor, now_at_us, "key.update", key_id)) if values else key
 
-    def revoke_key(self, key_id: str, revoked_at_us: int, version: int | None = None) -> Key:
+    def revoke_key(self, key_id: str, version: int | None, actor: Actor, now_at_us: int) -> Key:
         """Once and for ever; a second time changes nothing."""
         with self._writing.begin() as tx:
             key = _existing_key(tx, key_id, version)
-            return key if key.revoked_at_us is not None else _changed(tx, key, {"revoked_at_us": revoked_at_us})
+            if key.revoked_at_us is not None:
+                return key
+            return _changed(tx, key, {"revoked_at_us": now_at_us}, Change(actor, now_at_us, "key.revoke", key_id))
 
-    def rotate_key(self, key_id: str, secret: str, old_until_us: int, version: int | None = None) -> Key:
+    def rotate_key(
+        self, key_id: str, secret: str, old_until_us: int, version: int | None, actor: Actor, now_at_us: int
+    ) -> Key:
         """A new secret under the same id. The one before it goes on until then; one from before that ends now."""
         new = digest(secret.encode())
         with self._writing.begin() as tx:
@@ -283,14 +301,14 @@ class Store:
                 tx,
                 key,
                 {"digest": new, "prefix": prefix_of(secret), "old_digest": key.digest, "old_until_us": old_until_us},
+                Change(actor, now_at_us, "key.rotate", key_id),
             )
 
-    def requests(self, limit: int, after: str | None = None) -> RequestPage:
+    def requests(self, limit: int, after: str | None = None) -> Page[RequestRow]:
         """The last ones, newest first."""
         with self._reading.begin() as tx:
             found = [unpack_request(document) for document in queries.list_requests(tx, limit + 1, after)]
-        data, more = tuple(found[:limit]), len(found) > limit
-        return RequestPage(data, more, data[-1].request_id if more else None)
+        return paged(found, limit, lambda row: row.request_id)
 
     def request(self, request_id: str) -> RequestInFull | None:
         with self._reading.begin() as tx:
@@ -308,8 +326,8 @@ class Store:
     ) -> dict[tuple[str | None, ...], UsageLine]:
         """Sums by team, user, key, model, provider, day or `tag:NAME`; `from` inclusive, `to` exclusive."""
         filters = filters or {}
-        _only(dict.fromkeys(name for name in columns if not name.startswith("tag:")), _COLUMNS)
-        _only(filters, _FILTERS)
+        demand_known(dict.fromkeys(name for name in columns if not name.startswith("tag:")), _COLUMNS)
+        demand_known(filters, _FILTERS)
         with self._reading.begin() as tx:
             used = queries.used_span(tx)
             if used is None:
@@ -325,45 +343,30 @@ def prefix_of(secret: str) -> str:
     return secret[: secret.rindex("-")]
 
 
-def _only(given: Mapping[str, object], known: frozenset[str]) -> None:
-    for name in given:
-        if name not in known:
-            raise Invalid(f"{name!r} is not known here: use {', '.join(sorted(known))}")
+def _demand_sound(what: str, changes: Mapping[str, object]) -> None:
+    if "name" in changes:
+        demand_name(what, str(changes["name"]))
+    if "limits" in changes:
+        demand_limits(changes["limits"])
 
 
-def _team_values(team: Team) -> dict[str, object]:
-    return {
-        "id": team.id,
-        "name": team.name,
-        "organization_id": team.organization_id,
-        "version": team.version,
-        "created_at_us": team.created_at_us,
-        **{name: _stored(name, getattr(team, name)) for name in _TEAM_RULES},
-    }
+def _news(before: Team | Key, changes: Mapping[str, object]) -> dict[str, object]:
+    """Those of the changes that change something, as they are stored."""
+    asked = {name: stored(name, value) for name, value in changes.items()}
+    return {name: value for name, value in asked.items() if value != stored(name, getattr(before, name))}
 
 
-def _team_of(row: queries.Row) -> Team:
-    given = dict(zip(queries.TEAM_COLUMNS, row, strict=True))
-    return Team(
-        given["id"],
-        given["name"],
-        given["organization_id"],
-        given["version"],
-        given["created_at_us"],
-        _texts.decode(given["models_allowed"]),
-        _limits.decode(given["limits"]),
-        _tags.decode(given["tags"]),
-        _texts.decode(given["tags_required"]),
-        _tags_allowed.decode(given["tags_allowed"]),
-    )
+def _rooms_of(names: Collection[str]) -> set[str]:
+    """Whose versions rise when these fields change."""
+    return {TENANCY, LIMITS} if "limits" in names else {TENANCY}
 
 
 def _team(tx: Connection, team_id: str, version: int | None) -> Team:
     row = queries.get_team(tx, team_id, locked=True)
     if row is None:
         raise NotFound(f"no team {team_id!r}: list them to see which there are")
-    team = _team_of(row)
-    _demand_version(team.version, version)
+    team = team_of(row)
+    demand_version(team.version, version)
     return team
 
 
@@ -377,17 +380,12 @@ def _demand_new_secret(tx: Connection, new: bytes, key_id: str) -> None:
         raise AlreadyExists("another key has this secret: give each key its own")
 
 
-def _demand_version(present: int, expected: int | None) -> None:
-    if expected is not None and expected != present:
-        raise Stale(f"version {expected} was changed to {present} since: read it again")
-
-
 def _existing_key(tx: Connection, key_id: str, version: int | None) -> Key:
     row = queries.get_key(tx, key_id, locked=True)
     if row is None:
         raise NotFound(f"no key {key_id!r}: list them to see which there are")
-    key = _key(row)
-    _demand_version(key.version, version)
+    key = key_of(row)
+    demand_version(key.version, version)
     return key
 
 
@@ -398,34 +396,11 @@ def _live_key(tx: Connection, key_id: str, version: int | None) -> Key:
     return key
 
 
-def _changed(tx: Connection, key: Key, values: Mapping[str, object]) -> Key:
+def _changed(tx: Connection, key: Key, values: Mapping[str, object], change: Change) -> Key:
     queries.update_key(tx, key.id, values)
-    return _existing_key(tx, key.id, None)
-
-
-def _stored(name: str, value: object) -> object:
-    return _json.encode(value).decode() if name in _IN_JSON else value
-
-
-def _key_values(key: Key) -> dict[str, object]:
-    return {name: _stored(name, getattr(key, name)) for name in queries.KEY_COLUMNS}
-
-
-def _key(row: queries.Row) -> Key:
-    given = dict(zip(queries.KEY_COLUMNS, row, strict=True))
-    return Key(
-        **{
-            **given,
-            "digest": bytes(given["digest"]),
-            "old_digest": None if given["old_digest"] is None else bytes(given["old_digest"]),
-            "models_allowed": _texts.decode(given["models_allowed"]),
-            "scopes": _texts.decode(given["scopes"]),
-            "limits": _limits.decode(given["limits"]),
-            "tags": _tags.decode(given["tags"]),
-            "tags_required": _texts.decode(given["tags_required"]),
-            "tags_allowed": _tags_allowed.decode(given["tags_allowed"]),
-        }
-    )
+    changed = _existing_key(tx, key.id, None)
+    change.note(tx, key_told(key), key_told(changed), _rooms_of(values))
+    return changed
 
 
 def _entry(row: queries.Row) -> Entry:

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
 metadata = MetaData(
@@ -200,6 +201,8 @@ organizations = Table(
     Column("deleted_at_us", BigInteger),
 )
 
+_USER_LIVES = text("deleted_at_us IS NULL")
+
 users = Table(
     "users",
     metadata,
@@ -211,7 +214,8 @@ users = Table(
     Column("version", Integer, nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Column("deleted_at_us", BigInteger),
-    Index(None, "email"),
+    # An address is one live user's; a deleted one's is free.
+    Index("uq_users_live_email", "email", unique=True, sqlite_where=_USER_LIVES, postgresql_where=_USER_LIVES),
 )
 
 members = Table(

@@ -1,5 +1,6 @@
 """The audit log: one chain, extended by one transaction at a time."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from sqlalchemy import Connection, func, select
@@ -22,3 +23,18 @@ def audit_end(tx: Connection) -> tuple[int, bytes]:
 
 def insert_audit(tx: Connection, row: Row) -> None:
     insert(tx, "audit", tuple(t.audit.c.keys()), [row])
+
+
+def list_audit(tx: Connection, limit: int, before_id: int | None, filters: Mapping[str, str]) -> list[Row]:
+    """Newest first."""
+    a = t.audit.c
+    statement = select(t.audit).where(*(a[name] == value for name, value in filters.items()))
+    if before_id is not None:
+        statement = statement.where(a.id < before_id)
+    return [*tx.execute(statement.order_by(a.id.desc()).limit(limit))]
+
+
+def audit_after(tx: Connection, last_id: int, limit: int) -> list[Row]:
+    """In the order of their ids, as stored."""
+    a = t.audit.c
+    return [*tx.execute(select(t.audit).where(a.id > last_id).order_by(a.id).limit(limit))]

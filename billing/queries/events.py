@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, and_, func, or_, select, update
 
 from billing import tables as t
 from billing.alerts import BudgetEvent
@@ -58,11 +58,16 @@ def count_waiting(tx: Connection) -> int:
     return int(tx.execute(select(func.count()).select_from(t.event_deliveries).where(*_WAITING)).scalar_one())
 
 
-def list_events(tx: Connection, limit: int, budget_id: str | None) -> list[BudgetEvent]:
-    """The last ones, newest first."""
+def list_events(tx: Connection, limit: int, budget_id: str | None, after: str | None = None) -> list[BudgetEvent]:
+    """The last ones, newest first; those behind the event `after`."""
     columns = (_e.id, _e.type, _e.account_id, _e.threshold, _e.posted_nano_usd, _e.at_us, _e.document)
     statement = select(*columns).order_by(_e.at_us.desc(), _e.id).limit(limit)
     if budget_id is not None:
         accounts = t.budget_events.join(t.budget_accounts, t.budget_accounts.c.id == _e.account_id)
         statement = statement.select_from(accounts).where(t.budget_accounts.c.budget_id == budget_id)
+    if after is not None:
+        at_us = tx.execute(select(_e.at_us).where(_e.id == after)).scalar_one_or_none()
+        if at_us is None:
+            return []
+        statement = statement.where(or_(_e.at_us < at_us, and_(_e.at_us == at_us, _e.id > after)))
     return [BudgetEvent(*row) for row in tx.execute(statement)]

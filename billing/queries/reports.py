@@ -13,7 +13,10 @@ from billing.queries.rows import Row
 _q = t.usage_quarters.c
 _TOKEN_SUMS: Final = ("input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens")
 USAGE_SUMS: Final = ("requests", *_TOKEN_SUMS, "cost_nano_usd", "estimated_nano_usd", "saved_nano_usd")
-USAGE_COLUMNS: Final = {"team": "team_id", "user": "user_id", "key": "key_id", "model": "model", "provider": "provider"}
+USAGE_COLUMNS: Final = {
+    **{name: f"{name}_id" for name in ("organization", "team", "user", "key")},
+    **{name: name for name in ("end_user", "model", "provider")},
+}
 
 
 def list_requests(tx: Connection, limit: int, after: str | None) -> list[bytes]:

@@ -12,10 +12,12 @@ KEY_COLUMNS: Final = tuple(t.keys.c.keys())
 TEAM_COLUMNS: Final = tuple(t.teams.c.keys())
 
 
-def list_teams(tx: Connection, limit: int, after: str | None) -> list[Row]:
+def list_teams(tx: Connection, limit: int, after: str | None, organization_id: str | None = None) -> list[Row]:
     """Oldest first; a deleted team is in no list."""
     c = t.teams.c
     statement = select(t.teams).where(c.deleted_at_us.is_(None)).order_by(c.created_at_us, c.id).limit(limit)
+    if organization_id is not None:
+        statement = statement.where(c.organization_id == organization_id)
     return page(tx, statement, c.created_at_us, c.id, after)
 
 
@@ -48,12 +50,16 @@ def team_has_live_keys(tx: Connection, team_id: str) -> bool:
     return tx.execute(select(c.id).where(c.team_id == team_id, c.revoked_at_us.is_(None)).limit(1)).first() is not None
 
 
-def list_keys(tx: Connection, limit: int, after: str | None, team_id: str | None) -> list[Row]:
+def list_keys(
+    tx: Connection, limit: int, after: str | None, team_id: str | None, user_id: str | None = None
+) -> list[Row]:
     """Oldest first, revoked ones included."""
     c = t.keys.c
     statement = select(t.keys).order_by(c.created_at_us, c.id).limit(limit)
     if team_id is not None:
         statement = statement.where(c.team_id == team_id)
+    if user_id is not None:
+        statement = statement.where(c.user_id == user_id)
     return page(tx, statement, c.created_at_us, c.id, after)
 
 

@@ -9,23 +9,43 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Message, Receive
 
 from billing.store import AlreadyExists, Conflict, Invalid, NotFound, SpanTooLong, Stale
-from gateway.admin import health, keys, local, openapi, pages, prices, requests, teams, usage
+from gateway.admin import (
+    audit,
+    budgets,
+    health,
+    keys,
+    ledger,
+    limits,
+    local,
+    openai_api,
+    openapi,
+    organizations,
+    pages,
+    prices,
+    requests,
+    teams,
+    usage,
+    users,
+)
 from gateway.admin.asked import did_you_mean
-from gateway.admin.desk import Desk
+from gateway.admin.desks.all_desks import Desks
 from gateway.admin.door import Door, Knock, SentToSignIn
 from gateway.admin.invalid import problem_of
 from gateway.admin.problem import Problem, rendered
 from gateway.admin.rooms import AdminRooms
-from gateway.admin.rules import RULES, Rule
+from gateway.admin.rules import RULES, Gate
 from gateway.admin.session import COOKIE
 
 BODY_BYTES_MAX: Final = 1024 * 1024
+# A provider's cost export is as long as its month was.
+BODIES_MAX: Final[Mapping[tuple[str, str], int]] = {("POST", "/admin/v1/ledger/reconcile"): 32 * 1024 * 1024}
 FORM_FIELDS_MAX: Final = 20
 _LOG: Final = logging.getLogger("turnpike.admin")
 
@@ -50,17 +70,24 @@ def build_admin(rooms: AdminRooms) -> FastAPI:
     app.router.route_class = guarded_by(door)
     app.router.redirect_slashes = False
     replicas = local.Local(rooms)
-    desk = Desk(rooms)
-    shown = pages.Pages(rooms, desk, door, replicas)
+    desks = Desks.over(rooms)
+    shown = pages.Pages(rooms, desks, door, replicas)
     _answer_refusals(app, shown)
     openapi.add(app)
-    teams.add(app, desk)
-    keys.add(app, desk)
-    prices.add(app, desk)
+    organizations.add(app, desks.organizations)
+    teams.add(app, desks.teams)
+    users.add(app, desks.users)
+    keys.add(app, desks.keys)
+    budgets.add(app, desks.budgets)
+    limits.add(app, desks.limits)
+    prices.add(app, desks.prices)
+    ledger.add(app, desks.ledger)
+    audit.add(app, desks.audit)
     usage.add(app, rooms)
     requests.add(app, rooms)
     local.add(app, replicas)
     health.add(app, rooms)
+    openai_api.add(app, rooms, desks)
     pages.add(app, shown)
     return app
 
@@ -75,12 +102,14 @@ def guarded_by(door: Door) -> type[APIRoute]:
             async def guarded(request: Request) -> Response:
                 rule = rules[request.method]
                 knock = Knock(request.method, request.url.scheme, request.headers, request.cookies.get(COOKIE))
-                request.state.caller = door.admit(rule, knock)
-                request = Request(request.scope, bounded(request.receive, BODY_BYTES_MAX))
-                if rule in (Rule.FORM, Rule.SIGN_IN):
+                # On a thread: whose key it is, and of which teams, stands in the database.
+                request.state.caller = await run_in_threadpool(door.admit, rule, knock)
+                bytes_max = BODIES_MAX.get((request.method, self.path), BODY_BYTES_MAX)
+                request = Request(request.scope, bounded(request.receive, bytes_max))
+                if rule.gate in (Gate.FORM, Gate.SIGN_IN):
                     request.state.form = await _form(request)
                     request.state.form_fits = door.form_fits(request.state.caller.session, request.state.form)
-                if rule is Rule.FORM and not request.state.form_fits:
+                if rule.gate is Gate.FORM and not request.state.form_fits:
                     raise Problem("forged_form", "Reload the page and send the form again.")
                 answer = await handler(request)
                 for name, value in ANSWER_HEADERS.items():
@@ -119,6 +148,8 @@ async def _form(request: Request) -> dict[str, str]:
 
 def _answer_refusals(app: FastAPI, shown: pages.Pages) -> None:
     def answer(request: Request, problem: Problem) -> Response:
+        if openai_api.wanted(request):
+            return openai_api.refused(request, problem)
         return shown.problem_page(request, problem) if pages.wanted(request) else rendered(problem)
 
     @app.exception_handler(Problem)
@@ -164,11 +195,13 @@ def _as_problem(code: str, answer: Callable[[Request, Problem], Response]) -> Ca
 
 def _problem_of_http(request: Request, error: HTTPException) -> Problem:
     if error.status_code == 404:
-        known = {path for _, path in RULES if path.startswith("/admin/v1")}
+        room = "/v1" if openai_api.wanted(request) else "/admin/v1"
+        known = {path for _, path in RULES if path.startswith(room)}
         return Problem("not_found", f"There is no `{request.url.path[:200]}`; {did_you_mean(request.url.path, known)}")
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "")
         return Problem("method_not_allowed", f"`{request.method}` is not answered here; use {allowed or 'GET'}.")
     if error.status_code == 413:
-        return Problem("too_large", f"A body here has at most {BODY_BYTES_MAX} bytes.")
+        most = BODIES_MAX.get((request.method, request.url.path), BODY_BYTES_MAX)
+        return Problem("too_large", f"A body here has at most {most} bytes.")
     return Problem("malformed", f"{error.detail}. Send one JSON object in UTF-8.")

@@ -25,7 +25,7 @@ PAGE_ROWS_MAX: Final = 1000
 PAGE_ROWS: Final = 100
 LOG_LINES_MAX: Final = 10_000
 OVERLAP_S_MAX: Final = 30 * 24 * 3600
-GROUP_COLUMNS: Final = ("team", "user", "key", "model", "provider", "day")
+GROUP_COLUMNS: Final = ("organization", "team", "user", "key", "end_user", "model", "provider", "day")
 TAG_PREFIX: Final = "tag:"
 
 Name = Annotated[str, Field(min_length=1, max_length=200)]
@@ -74,6 +74,7 @@ class PageAsked(Asked):
 
 class KeysAsked(PageAsked):
     team_id: str | None = None
+    user_id: str | None = None
 
 
 class RequestsAsked(PageAsked):
@@ -169,7 +170,7 @@ def _known_columns(text: str) -> str:
     return text
 
 
-def _known_timezone(text: str) -> str:
+def known_timezone(text: str) -> str:
     try:
         ZoneInfo(text)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
@@ -183,16 +184,35 @@ def columns_of(group_by: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(part.strip() for part in group_by.split(",") if part.strip()))
 
 
+Filter = Annotated[str, Field(max_length=256)] | None
+_FILTERED: Final = {
+    **{name: f"{name}_id" for name in ("organization", "team", "user", "key")},
+    "model": "model",
+    "provider": "provider",
+}
+
+
 class UsageAsked(Asked):
     group_by: Annotated[str, Field(max_length=500), AfterValidator(_known_columns)] = ""
     from_: Annotated[str | None, Field(alias="from", max_length=40)] = None
     to: Annotated[str, Field(max_length=40)] | None = None
-    timezone: Annotated[str, Field(max_length=60), AfterValidator(_known_timezone)] = "UTC"
+    timezone: Annotated[str, Field(max_length=60), AfterValidator(known_timezone)] = "UTC"
     format: Literal["json", "csv"] = "json"
-    team: Annotated[str, Field(max_length=200)] | None = None
+    # Each keeps one's rows alone.
+    organization: Filter = None
+    team: Filter = None
+    user: Filter = None
+    key: Filter = None
+    model: Filter = None
+    provider: Filter = None
     # Unlike a list, a report is whole unless told otherwise: whoever adds its rows up must not miss some.
     limit: Annotated[int, Field(ge=1, le=PAGE_ROWS_MAX)] | None = None
     after: Annotated[str, Field(pattern=r"^[0-9]{1,9}$")] | None = None
+
+    def filters(self) -> dict[str, str]:
+        """As the store names them."""
+        given = {name: getattr(self, name) for name in _FILTERED}
+        return {_FILTERED[name]: value for name, value in given.items() if value is not None}
 
 
 # Fewer different characters than this is no random secret of 128 bits, whatever its length.

@@ -1,14 +1,20 @@
 """An entity tag is a row's version: whoever sends it back has seen exactly that state. Pure."""
 
-from gateway.admin import shown
+from typing import Protocol
+
 from gateway.admin.problem import Problem
 
 
-def etag_of(one: shown.Team | shown.Key) -> str:
+class Versioned(Protocol):
+    @property
+    def version(self) -> int: ...
+
+
+def etag_of(one: Versioned) -> str:
     return f'"v{one.version}"'
 
 
-def version_seen(if_match: str | None, present: shown.Team | shown.Key) -> int | None:
+def version_seen(if_match: str | None, present: Versioned) -> int | None:
     """The version that must still be there when the change is written; None where nothing is demanded.
 
     `if-match` is no demand, but whoever sends it must not overwrite what he has not seen.

@@ -10,12 +10,12 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import Response
 
 from gateway.admin import shown
-from gateway.admin.rules import RULES, Rule
+from gateway.admin.rules import RULES, Gate
 
 _CONVERTER: Final = re.compile(r":[a-z]+(?=\})")  # `{model:path}` is `{model}` in a document
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"admin_key": []}, {"session": []}]
 _SCHEMES: Final = {
-    "admin_key": {"type": "http", "scheme": "bearer", "description": "The admin key"},
+    "admin_key": {"type": "http", "scheme": "bearer", "description": "The admin key, or a user's key"},
     "session": {"type": "apiKey", "in": "cookie", "name": "turnpike_admin", "description": "Signed in at /admin/login"},
 }
 
@@ -45,7 +45,7 @@ def built(app: FastAPI) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
-        description="Teams, keys, usage, requests and local replicas of one Turnpike gateway.",
+        description="Who uses one Turnpike gateway, what they may spend, what they spent, and the books behind it.",
         routes=app.routes,
     )
     components = document.setdefault("components", {})
@@ -61,6 +61,9 @@ def built(app: FastAPI) -> dict[str, Any]:
         for method, operation in operations.items():
             operation["responses"].pop("422", None)
             operation["responses"]["default"] = {"description": "What was wrong, and what to do", **problem}
-            if rules[method.upper(), path] is Rule.ADMIN:
+            rule = rules[method.upper(), path]
+            if rule.gate is Gate.API:
                 operation["security"] = _SECURITY
+                # Who may, and how far each reaches: the table itself, for whoever reads the document.
+                operation["x-roles"] = {str(role): reach.name.lower() for role, reach in rule.may.items()}
     return document

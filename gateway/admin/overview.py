@@ -5,7 +5,8 @@ from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from gateway.admin import health, shown
-from gateway.admin.desk import Desk
+from gateway.admin.desks.all_desks import Desks
+from gateway.admin.door import Caller
 from gateway.admin.instant import instant_text, midnight_at_us
 from gateway.admin.local import Local
 from gateway.admin.requests import last_requests
@@ -18,17 +19,17 @@ _UTC: Final = ZoneInfo("UTC")
 _NOTHING: Final[Mapping[str, Cell]] = {"requests": 0, "cost_usd": "0.000000000"}
 
 
-def words(rooms: AdminRooms, desk: Desk, local: Local) -> dict[str, Any]:
+def words(rooms: AdminRooms, desks: Desks, local: Local, by: Caller) -> dict[str, Any]:
     now_at_us = rooms.clock()
     today = Span(midnight_at_us(now_at_us), None)
     state = health.health_now(rooms)
-    teams = desk.teams(ROWS_MAX, None)
-    keys = desk.keys(ROWS_MAX, None, None)
-    spent = {column: _by_id(report(rooms, (column,), today, _UTC, {}), column) for column in ("team", "key")}
+    teams = desks.teams.page(by, ROWS_MAX, None)
+    keys = desks.keys.page(by, ROWS_MAX, None)
+    spent = {column: _by_id(report(rooms, by.sight, (column,), today, _UTC, {}), column) for column in ("team", "key")}
     names = {team.id: team.name for team in teams.data}
     return {
         "missing": state.missing,
-        "today": report(rooms, (), today, _UTC, {})[0],
+        "today": report(rooms, by.sight, (), today, _UTC, {})[0],
         "pending_usd": state.pending_usd,
         "deployments": health.deployments_now(rooms),
         "replicas": local.states(),
@@ -44,7 +45,7 @@ def words(rooms: AdminRooms, desk: Desk, local: Local) -> dict[str, Any]:
             for key in keys.data
         ],
         "more_keys": keys.has_more,
-        "requests": last_requests(rooms, ROWS_MAX, None).data,
+        "requests": last_requests(rooms, by.sight, ROWS_MAX, None).data,
         "version": rooms.version,
         "now": instant_text(now_at_us),
     }

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import FastAPI
+from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from gateway.admin import overview, session
-from gateway.admin.desk import Desk
+from gateway.admin.desks.all_desks import Desks
 from gateway.admin.door import Caller, Door, Who
 from gateway.admin.filters import FILTERS
 from gateway.admin.local import Local
@@ -39,11 +40,11 @@ SECURITY_HEADERS: Final = {
 
 
 class Pages:
-    """Sign-in and sign-out run on the loop, one after the other: what they count needs no lock."""
+    """What sign-ins count is counted on the loop alone, and needs no lock."""
 
-    def __init__(self, rooms: AdminRooms, desk: Desk, door: Door, local: Local) -> None:
+    def __init__(self, rooms: AdminRooms, desks: Desks, door: Door, local: Local) -> None:
         self.rooms: Final = rooms
-        self.desk: Final = desk
+        self.desks: Final = desks
         self.door: Final = door
         self.local: Final = local
         self.limit: Final = SignInLimit()
@@ -87,8 +88,8 @@ class Pages:
         kind = KINDS[problem.code]
         return self.page(request, "problem.html", kind.status, title=kind.title, detail=problem.detail)
 
-    def new_session(self, *, signed_in: bool) -> Session:
-        return session.begin(self.rooms.entropy(16), self.rooms.clock(), signed_in=signed_in)
+    def new_session(self, *, signed_in: bool, key_digest: str = "") -> Session:
+        return session.begin(self.rooms.entropy(16), self.rooms.clock(), signed_in=signed_in, key_digest=key_digest)
 
     def give_cookie(self, request: Request, answer: Response, held: Session) -> None:
         answer.set_cookie(
@@ -101,7 +102,7 @@ class Pages:
             samesite="strict",
         )
 
-    def sign_in(self, request: Request) -> Response:
+    async def sign_in(self, request: Request) -> Response:
         address = request.client.host if request.client else ""
         now_at_us = self.rooms.clock()
         if wait_s := self.limit.wait_s(address, now_at_us):
@@ -110,14 +111,17 @@ class Pages:
             )
         if not request.state.form_fits:
             return self.login_page(request, "This form was open for too long. Try again, with cookies allowed.", 403)
-        if not self.door.is_admin_key(request.state.form.get("key", "").strip()):
+        digest = await run_in_threadpool(self.door.digest_of, request.state.form.get("key", "").strip())
+        if digest is None:
             self.limit.failed(address, now_at_us)
-            return self.login_page(
-                request, "That is not the admin key. The gateway's start message names the file that holds it.", 401
+            failure = (
+                "That is neither the admin key, whose file the gateway's start message names, nor a key of a user with "
+                "a role."
             )
+            return self.login_page(request, failure, 401)
         self.limit.succeeded(address)
         answer = to(request, "/admin")
-        self.give_cookie(request, answer, self.new_session(signed_in=True))
+        self.give_cookie(request, answer, self.new_session(signed_in=True, key_digest=digest))
         return answer
 
     def sign_out(self, request: Request) -> Response:
@@ -133,11 +137,11 @@ def add(app: FastAPI, pages: Pages) -> None:
     @app.get("/admin", include_in_schema=False)
     @app.get("/admin/", include_in_schema=False)
     def home(request: Request) -> Response:
-        return pages.page(request, "overview.html", **overview.words(rooms, pages.desk, local))
+        return pages.page(request, "overview.html", **overview.words(rooms, pages.desks, local, request.state.caller))
 
     @app.get("/admin/requests/{request_id}", include_in_schema=False)
     def one_request(request: Request, request_id: str) -> Response:
-        one = request_in_full(rooms, request_id)
+        one = request_in_full(rooms, request.state.caller.sight, request_id)
         entries = [
             {"attempt": attempt.attempt, **entry.model_dump()} for attempt in one.attempts for entry in attempt.entries
         ]
@@ -149,7 +153,7 @@ def add(app: FastAPI, pages: Pages) -> None:
 
     @app.post("/admin/login", include_in_schema=False)
     async def sign_in(request: Request) -> Response:
-        return pages.sign_in(request)
+        return await pages.sign_in(request)
 
     @app.post("/admin/logout", include_in_schema=False)
     async def sign_out(request: Request) -> Response:

@@ -19,13 +19,16 @@ class Kind(NamedTuple):
 KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
     {
         "malformed": Kind(400, "The request could not be read"),
+        "unreadable_query": Kind(400, "The query could not be read"),
         "not_signed_in": Kind(401, "Not signed in"),
         "not_an_admin": Kind(403, "This key may not administer"),
+        "not_allowed": Kind(403, "Your role may not do this"),
         "forged_form": Kind(403, "The form did not come from this gateway's page"),
         "not_found": Kind(404, "Not found"),
         "method_not_allowed": Kind(405, "Method not allowed"),
         "already_exists": Kind(409, "Already exists"),
         "conflict": Kind(409, "Not possible in its present state"),
+        "already_made": Kind(409, "Made already, and its secret is shown no more"),
         "in_progress": Kind(409, "The same creation is still in progress"),
         "stale": Kind(412, "Changed since you read it"),
         "too_large": Kind(413, "Body too large"),

@@ -10,31 +10,40 @@ from billing.request_log import AttemptRow, RequestRow
 from billing.store import Entry
 from gateway.admin import shown
 from gateway.admin.asked import RequestsAsked
+from gateway.admin.by import By
 from gateway.admin.instant import instant_text
+from gateway.admin.paging import seen
 from gateway.admin.problem import Problem
 from gateway.admin.rooms import AdminRooms
+from gateway.admin.sight import Sight
 
 
 def add(app: FastAPI, rooms: AdminRooms) -> None:
     @app.get("/admin/v1/requests", tags=["requests"])
-    def list_requests(asked: Annotated[RequestsAsked, Query()]) -> shown.Requests:
-        return last_requests(rooms, asked.limit, asked.after)
+    def list_requests(by: By, asked: Annotated[RequestsAsked, Query()]) -> shown.Requests:
+        return last_requests(rooms, by.sight, asked.limit, asked.after)
 
     @app.get("/admin/v1/requests/{request_id}", tags=["requests"])
-    def get_request(request_id: str) -> shown.RequestInFull:
-        return request_in_full(rooms, request_id)
+    def get_request(by: By, request_id: str) -> shown.RequestInFull:
+        return request_in_full(rooms, by.sight, request_id)
 
 
-def last_requests(rooms: AdminRooms, limit: int, after: str | None) -> shown.Requests:
+def last_requests(rooms: AdminRooms, sight: Sight, limit: int, after: str | None) -> shown.Requests:
     rooms.flush()
-    page = rooms.store.requests(limit, after)
-    data = [shown.Request(**_summary(row)) for row in page.data]
-    return shown.Requests(data=data, has_more=page.has_more, next=page.next)
+    data, rest = seen(rooms.store.requests, lambda row: sees(sight, row), lambda row: row.request_id, limit, after)
+    return shown.Requests(data=[shown.Request(**_summary(row)) for row in data], **rest._asdict())
 
 
-def request_in_full(rooms: AdminRooms, request_id: str) -> shown.RequestInFull:
+def sees(sight: Sight, row: RequestRow) -> bool:
+    """As of the key that it came with: its team's, or else its user's."""
+    return sight.key(row.team_id, row.user_id, None)
+
+
+def request_in_full(rooms: AdminRooms, sight: Sight, request_id: str) -> shown.RequestInFull:
     rooms.flush()
     found = rooms.store.request(request_id)
+    if found is not None and not sees(sight, found.row):
+        found = None
     if found is None:
         raise Problem(
             "not_found",

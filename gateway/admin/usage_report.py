@@ -18,7 +18,15 @@ Group = tuple[str | None, ...]
 
 # A spreadsheet takes a cell that begins so for a formula, and runs it.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
+NAMED: Final = ("organization", "team")  # beside whose id stands a name
 _MONEY_SUFFIX: Final = "_nano_usd"
+
+
+class Names(NamedTuple):
+    """What ids are called, for the columns that have a name beside the id."""
+
+    teams: Mapping[str, str] = {}
+    organizations: Mapping[str, str] = {}
 
 
 class Span(NamedTuple):
@@ -43,10 +51,17 @@ def with_pending(
     return merged
 
 
-def rows(
-    lines: Mapping[Group, UsageLine], columns: Sequence[str], team_names: Mapping[str, str]
-) -> list[dict[str, Cell]]:
-    return [_row(group, lines[group], columns, team_names) for group in sorted(lines, key=_order)]
+def added(one: Mapping[Group, UsageLine], other: Mapping[Group, UsageLine]) -> dict[Group, UsageLine]:
+    """The sums of both, group by group."""
+    sums = dict(one)
+    for group, line in other.items():
+        before = sums.get(group)
+        sums[group] = line if before is None else UsageLine(*map(sum, zip(before, line, strict=True)))
+    return sums
+
+
+def rows(lines: Mapping[Group, UsageLine], columns: Sequence[str], names: Names) -> list[dict[str, Cell]]:
+    return [_row(group, lines[group], columns, names) for group in sorted(lines, key=_order)]
 
 
 def csv_text(found: Sequence[Mapping[str, Cell]], columns: Sequence[str]) -> str:
@@ -63,12 +78,13 @@ def guarded(cell: Cell) -> str:
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 
 
-def _row(group: Group, line: UsageLine, columns: Sequence[str], team_names: Mapping[str, str]) -> dict[str, Cell]:
+def _row(group: Group, line: UsageLine, columns: Sequence[str], names: Names) -> dict[str, Cell]:
     row: dict[str, Cell] = {}
     for column, value in zip(columns, group, strict=True):
         row[_id_name(column)] = value
-        if column == "team":
-            row["team_name"] = None if value is None else team_names.get(value)
+        if column in NAMED:
+            known = names.teams if column == "team" else names.organizations
+            row[f"{column}_name"] = None if value is None else known.get(value)
     for name, amount in line._asdict().items():
         row[_shown_name(name)] = usd_text(amount) if name.endswith(_MONEY_SUFFIX) else amount
     return row
@@ -78,12 +94,12 @@ def _names(columns: Sequence[str]) -> list[str]:
     return [
         name
         for column in columns
-        for name in ((_id_name(column), "team_name") if column == "team" else (_id_name(column),))
+        for name in ((_id_name(column), f"{column}_name") if column in NAMED else (_id_name(column),))
     ]
 
 
 def _id_name(column: str) -> str:
-    return f"{column}_id" if column in ("team", "user", "key") else column
+    return f"{column}_id" if column in (*NAMED, "user", "key") else column
 
 
 def _shown_name(measure: str) -> str:
@@ -97,11 +113,13 @@ def _cell_of(hold: PendingHold, column: str, zone: ZoneInfo) -> str | None:
     if column == "day":
         return day_text(hold.opened_at_us, zone)
     return {
+        "organization": hold.organization_id,
         "team": hold.team_id,
         "user": hold.user_id,
         "key": hold.key_id,
         "model": hold.model,
         "provider": hold.provider,
+        "end_user": hold.end_user,
     }[column]
 
 

@@ -5,8 +5,6 @@ Works on the database itself, with or without a gateway: a proof does not go thr
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
 import time
 from contextlib import contextmanager
@@ -24,14 +22,14 @@ from billing.cost_export import EXPORT_BYTES_MAX, ExportUnreadable, read_export
 from billing.database import UnsupportedDatabase, open_engine
 from billing.heads import read_heads
 from billing.holds import EntryKind
-from billing.journal import segments
 from billing.ledger_costs import cells
+from billing.lost_leases import demand_lost
 from billing.migrating import MigrationFailed, behind
 from billing.money import usd_text
 from billing.queries import ENTRY_COLUMNS
 from billing.queries import corrections as q
 from billing.reconcile import NoRate, Reconciliation, reconcile
-from billing.refusals import Invalid, NotFound
+from billing.refusals import Conflict, Invalid, NotFound
 from billing.verify import Problem, verify
 from gateway.cli.refusal import Refused
 from gateway.cli.tables import csv_text, fields, json_text, table
@@ -247,40 +245,19 @@ def close(here: Situation) -> None:
         with engine.begin() as tx:
             leases = {lease.id: lease for lease in q.list_leases(tx)}
         lease = leases.get(here.option("lease"))
-        if lease is not None and not here.option("force"):
-            _demand_lost(directory, lease.journal)
         try:
+            if lease is not None and not here.option("force"):
+                demand_lost(directory, lease.journal)
             amount = Corrections(engine, directory).close_lease(
                 here.option("lease"),
                 here.option("reason"),
                 Actor("command"),
                 time.time_ns() // 1000,  # noqa: TID251
             )
-        except (Invalid, NotFound) as error:
+        except (Conflict, Invalid, NotFound) as error:
             raise Refused(str(error)) from None
     said = {"lease": here.option("lease"), "amount_usd": usd_text(amount), "posted_as": "unknown"}
     print(json_text(said) if here.option("json") else fields(said))
-
-
-def _demand_lost(directory: Path, journal: str) -> None:
-    """Closing what a worker still has, or what a start would read, would count it twice."""
-    for path in sorted((directory / "journal").glob("**/name")):
-        if path.read_text().strip() != journal:
-            continue
-        fd = os.open(path.parent / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise Refused(
-                f"the worker of journal {journal} runs and gives it back itself; stop the gateway first"
-            ) from None
-        finally:
-            os.close(fd)
-        if segments(path.parent):
-            raise Refused(
-                f"the journal in {path.parent} tells what became of it: start the gateway once, it reads it;"
-                " --force closes it all the same"
-            )
 
 
 @contextmanager

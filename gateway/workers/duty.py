@@ -6,6 +6,7 @@ import signal
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from billing.audit import Actor
 from billing.books import JournalInUse
 from gateway.app import App, build, new_key
 from gateway.config.schema import Settings
@@ -117,7 +118,7 @@ def _first_key(app: App) -> str | None:
     if app.store.all_keys():
         return None
     secret, key = new_key(FIRST_KEY_NAME)
-    app.store.create_key(key)
+    app.store.create_key(key, Actor("system"), key.created_at_us)
     app.refresh.changed(("tenancy",))
     return secret
 

@@ -142,7 +142,8 @@ def _tenancy() -> None:
         sa.Column("deleted_at_us", sa.BigInteger),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
     )
-    op.create_index("ix_users_email", "users", ["email"])
+    lives = sa.text("deleted_at_us IS NULL")
+    op.create_index("uq_users_live_email", "users", ["email"], unique=True, sqlite_where=lives, postgresql_where=lives)
     op.create_table(
         "members",
         sa.Column("team_id", sa.Text, nullable=False),

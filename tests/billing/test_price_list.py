@@ -87,7 +87,7 @@ def test_a_teams_price_needs_a_team(store: Store, prices: PriceList) -> None:
         prices.create(of_team, ACTOR)
     with pytest.raises(NotFound, match="team_a"):
         prices.import_([of_team], ACTOR, dry_run=True)
-    store.create_team("team_a", "A", None, NOW)
+    store.create_team("team_a", "A", None, ACTOR, NOW)
     assert prices.create(of_team, ACTOR) == of_team
 
 

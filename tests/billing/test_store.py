@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from billing.audit import Actor
 from billing.keys import Key, KeyRing, digest, mint
 from billing.store import AlreadyExists, Conflict, Invalid, NotFound, Stale, Store, prefix_of
 from tests.billing.ledger_rows import query
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NOW_US = 1_764_000_000_000_000
+ACTOR = Actor("admin_key")
 
 
 @pytest.fixture
@@ -36,90 +38,90 @@ def key(number: int = 1, **other: object) -> Key:
 
 
 def test_a_team_is_made_found_changed_and_taken_away(store: Store) -> None:
-    made = store.create_team("team_1", "one", None, NOW_US)
+    made = store.create_team("team_1", "one", None, ACTOR, NOW_US)
     assert store.team("team_1") == made
-    changed = store.update_team("team_1", {"name": "eins", "organization_id": "org_1"})
+    changed = store.update_team("team_1", {"name": "eins", "organization_id": "org_1"}, None, ACTOR, NOW_US)
     assert (changed.name, changed.organization_id, changed.version) == ("eins", "org_1", 2)
-    store.delete_team("team_1", NOW_US)
+    store.delete_team("team_1", None, ACTOR, NOW_US)
     assert store.team("team_1") is None
     assert store.teams(10).data == ()
     assert store.team_names() == {"team_1": "eins"}, "reports still name it"
 
 
 def test_a_team_with_keys_that_work_stays(store: Store) -> None:
-    store.create_team("team_1", "one", None, NOW_US)
-    store.create_key(key(team_id="team_1"))
+    store.create_team("team_1", "one", None, ACTOR, NOW_US)
+    store.create_key(key(team_id="team_1"), ACTOR, NOW_US)
     with pytest.raises(Conflict, match="revoke"):
-        store.delete_team("team_1", NOW_US)
-    store.revoke_key("key_1", NOW_US)
-    store.delete_team("team_1", NOW_US)
+        store.delete_team("team_1", None, ACTOR, NOW_US)
+    store.revoke_key("key_1", None, ACTOR, NOW_US)
+    store.delete_team("team_1", None, ACTOR, NOW_US)
 
 
 def test_an_id_is_given_once(store: Store) -> None:
-    store.create_team("team_1", "one", None, NOW_US)
+    store.create_team("team_1", "one", None, ACTOR, NOW_US)
     with pytest.raises(AlreadyExists):
-        store.create_team("team_1", "two", None, NOW_US)
-    store.delete_team("team_1", NOW_US)
+        store.create_team("team_1", "two", None, ACTOR, NOW_US)
+    store.delete_team("team_1", None, ACTOR, NOW_US)
     with pytest.raises(AlreadyExists):
-        store.create_team("team_1", "three", None, NOW_US)
-    store.create_key(key())
+        store.create_team("team_1", "three", None, ACTOR, NOW_US)
+    store.create_key(key(), ACTOR, NOW_US)
     with pytest.raises(AlreadyExists):
-        store.create_key(key(2, id="key_1"))
+        store.create_key(key(2, id="key_1"), ACTOR, NOW_US)
 
 
 def test_a_secret_belongs_to_one_key(store: Store) -> None:
-    store.create_key(key())
+    store.create_key(key(), ACTOR, NOW_US)
     with pytest.raises(AlreadyExists, match="secret"):
-        store.create_key(key(2, digest=key().digest))
-    store.rotate_key("key_1", mint("new", entropy(9)), NOW_US + 10)
+        store.create_key(key(2, digest=key().digest), ACTOR, NOW_US)
+    store.rotate_key("key_1", mint("new", entropy(9)), NOW_US + 10, None, ACTOR, NOW_US)
     with pytest.raises(AlreadyExists, match="secret"):
-        store.create_key(key(2, digest=key().digest))
+        store.create_key(key(2, digest=key().digest), ACTOR, NOW_US)
 
 
 @pytest.mark.parametrize("version", [2, 0])
 def test_a_stale_change_is_refused(store: Store, version: int) -> None:
-    store.create_team("team_1", "one", None, NOW_US)
-    store.create_key(key())
+    store.create_team("team_1", "one", None, ACTOR, NOW_US)
+    store.create_key(key(), ACTOR, NOW_US)
     with pytest.raises(Stale):
-        store.update_team("team_1", {"name": "x"}, version)
+        store.update_team("team_1", {"name": "x"}, version, ACTOR, NOW_US)
     with pytest.raises(Stale):
-        store.delete_team("team_1", NOW_US, version)
+        store.delete_team("team_1", version, ACTOR, NOW_US)
     with pytest.raises(Stale):
-        store.update_key("key_1", {"name": "x"}, version)
+        store.update_key("key_1", {"name": "x"}, version, ACTOR, NOW_US)
     with pytest.raises(Stale):
-        store.revoke_key("key_1", NOW_US, version)
+        store.revoke_key("key_1", version, ACTOR, NOW_US)
     with pytest.raises(Stale):
-        store.rotate_key("key_1", mint("new", entropy(9)), NOW_US, version)
-    assert store.update_team("team_1", {"name": "x"}, 1).version == 2
-    assert store.update_key("key_1", {"name": "x"}, 1).version == 2
+        store.rotate_key("key_1", mint("new", entropy(9)), NOW_US, version, ACTOR, NOW_US)
+    assert store.update_team("team_1", {"name": "x"}, 1, ACTOR, NOW_US).version == 2
+    assert store.update_key("key_1", {"name": "x"}, 1, ACTOR, NOW_US).version == 2
 
 
 def test_what_does_not_exist_is_said_so(store: Store) -> None:
     assert (store.team("x"), store.key("x"), store.request("x")) == (None, None, None)
     with pytest.raises(NotFound):
-        store.update_team("x", {})
+        store.update_team("x", {}, None, ACTOR, NOW_US)
     with pytest.raises(NotFound):
-        store.delete_team("x", NOW_US)
+        store.delete_team("x", None, ACTOR, NOW_US)
     with pytest.raises(NotFound):
-        store.update_key("x", {})
+        store.update_key("x", {}, None, ACTOR, NOW_US)
     with pytest.raises(NotFound):
-        store.revoke_key("x", NOW_US)
+        store.revoke_key("x", None, ACTOR, NOW_US)
     with pytest.raises(NotFound):
-        store.rotate_key("x", mint("new", entropy(9)), NOW_US)
+        store.rotate_key("x", mint("new", entropy(9)), NOW_US, None, ACTOR, NOW_US)
     with pytest.raises(NotFound):
-        store.create_key(key(team_id="x"))
-    store.create_key(key())
+        store.create_key(key(team_id="x"), ACTOR, NOW_US)
+    store.create_key(key(), ACTOR, NOW_US)
     with pytest.raises(NotFound):
-        store.update_key("key_1", {"team_id": "x"})
+        store.update_key("key_1", {"team_id": "x"}, None, ACTOR, NOW_US)
 
 
 def test_an_unknown_field_is_refused_by_name(store: Store) -> None:
-    store.create_team("team_1", "one", None, NOW_US)
-    store.create_key(key())
+    store.create_team("team_1", "one", None, ACTOR, NOW_US)
+    store.create_key(key(), ACTOR, NOW_US)
     with pytest.raises(Invalid, match="budget"):
-        store.update_team("team_1", {"budget": 1})
+        store.update_team("team_1", {"budget": 1}, None, ACTOR, NOW_US)
     with pytest.raises(Invalid, match="digest"):
-        store.update_key("key_1", {"digest": b""})
+        store.update_key("key_1", {"digest": b""}, None, ACTOR, NOW_US)
     with pytest.raises(Invalid, match="colour"):
         store.usage(("colour",), None, None)
     with pytest.raises(Invalid, match="name"):
@@ -127,7 +129,7 @@ def test_an_unknown_field_is_refused_by_name(store: Store) -> None:
 
 
 def test_a_key_comes_back_as_it_was_kept(store: Store) -> None:
-    store.create_team("team_1", "one", None, NOW_US)
+    store.create_team("team_1", "one", None, ACTOR, NOW_US)
     kept = key(
         team_id="team_1",
         user_id="user_1",
@@ -137,30 +139,31 @@ def test_a_key_comes_back_as_it_was_kept(store: Store) -> None:
         limits={"requests_per_minute": 60},
         expires_at_us=NOW_US + 1,
     )
-    store.create_key(kept)
+    store.create_key(kept, ACTOR, NOW_US)
     assert store.key("key_1") == kept
     assert store.all_keys() == (kept,)
-    changed = store.update_key("key_1", {"models_allowed": (), "limits": {}, "team_id": None, "expires_at_us": None})
+    changes: dict[str, object] = {"models_allowed": (), "limits": {}, "team_id": None, "expires_at_us": None}
+    changed = store.update_key("key_1", changes, None, ACTOR, NOW_US)
     assert changed == replace(kept, models_allowed=(), limits={}, team_id=None, expires_at_us=None, version=2)
 
 
 def test_a_revoked_key_stays_revoked(store: Store) -> None:
-    store.create_key(key())
-    revoked = store.revoke_key("key_1", NOW_US)
+    store.create_key(key(), ACTOR, NOW_US)
+    revoked = store.revoke_key("key_1", None, ACTOR, NOW_US)
     assert revoked.revoked_at_us == NOW_US
-    assert store.revoke_key("key_1", NOW_US + 5) == revoked
+    assert store.revoke_key("key_1", None, ACTOR, NOW_US + 5) == revoked
     assert store.all_keys() == ()
     assert store.keys(10).data == (revoked,)
     with pytest.raises(Conflict):
-        store.update_key("key_1", {"name": "x"})
+        store.update_key("key_1", {"name": "x"}, None, ACTOR, NOW_US)
     with pytest.raises(Conflict):
-        store.rotate_key("key_1", mint("new", entropy(9)), NOW_US)
+        store.rotate_key("key_1", mint("new", entropy(9)), NOW_US, None, ACTOR, NOW_US)
 
 
 def test_a_rotated_key_has_two_secrets_for_a_while(store: Store) -> None:
-    store.create_key(key())
+    store.create_key(key(), ACTOR, NOW_US)
     secret = mint("new", entropy(9))
-    rotated = store.rotate_key("key_1", secret, NOW_US + 10)
+    rotated = store.rotate_key("key_1", secret, NOW_US + 10, None, ACTOR, NOW_US)
     assert rotated.prefix == "tp-new"
     ring = KeyRing(store.all_keys())
     assert ring.find(digest(secret.encode()), NOW_US + 10) is not None
@@ -172,7 +175,7 @@ def test_the_secret_itself_is_nowhere(sqlite_url: str) -> None:
     secret = mint("publicid1", entropy(7))
     made = key(digest=digest(secret.encode()), prefix=prefix_of(secret))
     with closing(Store(sqlite_url)) as store:
-        store.create_key(made)
+        store.create_key(made, ACTOR, NOW_US)
     with sqlite3.connect(sqlite_url.removeprefix("sqlite:///")) as database:
         dump = "\n".join(database.iterdump())
     database.close()
@@ -183,8 +186,8 @@ def test_the_secret_itself_is_nowhere(sqlite_url: str) -> None:
 
 def test_lists_come_in_pages(store: Store) -> None:
     for number in range(1, 6):
-        store.create_team(f"team_{number}", "same", None, NOW_US)
-        store.create_key(key(number, team_id="team_1" if number % 2 else None))
+        store.create_team(f"team_{number}", "same", None, ACTOR, NOW_US)
+        store.create_key(key(number, team_id="team_1" if number % 2 else None), ACTOR, NOW_US)
     first = store.teams(2)
     assert ([team.id for team in first.data], first.has_more, first.next) == (["team_1", "team_2"], True, "team_2")
     second = store.teams(2, first.next)
@@ -197,12 +200,12 @@ def test_lists_come_in_pages(store: Store) -> None:
 
 
 def test_of_two_writers_at_once_one_is_stale(store: Store) -> None:
-    store.create_team("team_1", "one", None, NOW_US)
+    store.create_team("team_1", "one", None, ACTOR, NOW_US)
     outcomes: list[str] = []
 
     def change(name: str) -> None:
         try:
-            store.update_team("team_1", {"name": name}, 1)
+            store.update_team("team_1", {"name": name}, 1, ACTOR, NOW_US)
             outcomes.append(name)
         except Stale:
             outcomes.append("stale")

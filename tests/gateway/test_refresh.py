@@ -184,6 +184,9 @@ async def test_what_it_was_told_is_not_read_again_by_looking(database: Database)
     await worker.close()
 
 
+SYSTEM = Actor("system")
+
+
 async def _until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 10
     while not holds():
@@ -197,12 +200,12 @@ def test_the_ring_follows_the_database_by_what_differs(tmp_path: Path) -> None:
     store = Store(url)
     made = [_key(number) for number in range(3)]
     for key in made:
-        store.create_key(key)
+        store.create_key(key, SYSTEM, 1)
     ring = KeyRing([made[0], made[1], _key(7)])
-    store.update_key(made[1].id, {"name": "renamed"})
-    store.revoke_key(made[2].id, 5)
+    store.update_key(made[1].id, {"name": "renamed"}, None, SYSTEM, 1)
+    store.revoke_key(made[2].id, None, SYSTEM, 5)
     fresh = _key(9)
-    store.create_key(fresh)
+    store.create_key(fresh, SYSTEM, 1)
     kept = ring.find(made[0].digest, 1)
     reload_keys(store, ring)
     assert ring.find(made[0].digest, 1) is kept
@@ -213,7 +216,7 @@ def test_the_ring_follows_the_database_by_what_differs(tmp_path: Path) -> None:
     assert ring.versions().keys() == {made[0].id, made[1].id, fresh.id}
     many = [_key(number) for number in range(1000, 1000 + 2 * KEYS_AT_ONCE + 1)]
     for key in many:
-        store.create_key(key)
+        store.create_key(key, SYSTEM, 1)
     reload_keys(store, ring)
     assert len(ring) == 3 + len(many)
     store.close()

@@ -16,6 +16,8 @@ ELSEWHERE: Final = frozenset(
         "billing.cost_export.ExportUnreadable",
         "billing.database.UnsupportedDatabase",
         "billing.heads.HeadUnsigned",
+        "billing.idempotency.BeingMade",
+        "billing.idempotency.OtherBody",
         "billing.journal.JournalInUse",
         "billing.migrating.MigrationFailed",
         "billing.price_import.BadPrices",

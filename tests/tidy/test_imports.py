@@ -15,7 +15,9 @@ HEAVY: Final = {
 # Decisions: they take time, ids, chance and bytes as arguments. A name here is a promise; the contract keeps it.
 PURE: Final = {
     "billing.alerts",
+    "billing.budgets",
     "billing.cost_export",
+    "billing.demands",
     "billing.counters",
     "billing.journal_records",
     "billing.keys",
@@ -28,6 +30,8 @@ PURE: Final = {
     "billing.price_rows",
     "billing.reconcile",
     "billing.recovery",
+    "billing.refusals",
+    "billing.roles",
     "billing.seal",
     "billing.rates",
     "billing.tag_rules",

@@ -1,0 +1,229 @@
+"""Budgets: what is allowed, what of it is spent and held, and when it begins anew."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from billing.alerts import BudgetEvent
+from billing.budget_store import AccountState
+from billing.budgets import Budget, subject_of
+from billing.money import parse_usd, usd_text
+from billing.scopes import EACH
+from billing.windows import span
+from gateway.admin import budget_shapes as shapes
+from gateway.admin.desks.counter import Counter, not_found, not_yours
+from gateway.admin.door import Caller
+from gateway.admin.etag import version_seen
+from gateway.admin.instant import bound_at_us, instant_text, optional_text
+from gateway.admin.paging import seen
+from gateway.admin.problem import Problem
+
+ACCOUNTS_LISTED: Final = 20  # of each `*` budget, in a list of budgets
+_UTC: Final = ZoneInfo("UTC")
+_AMOUNTS: Final = {"limit_usd": "limit_nano_usd", "soft_limit_usd": "soft_limit_nano_usd"}
+
+
+class BudgetDesk:
+    def __init__(self, counter: Counter) -> None:
+        self._counter: Final = counter
+        self._rows: Final = counter.store.budgets
+
+    def page(
+        self,
+        by: Caller,
+        limit: int,
+        after: str | None,
+        scope_type: str | None = None,
+        scope_id: str | None = None,
+    ) -> shapes.Budgets:
+        given = {"scope_type": scope_type, "scope_id": scope_id}
+        filters = {name: value for name, value in given.items() if value is not None}
+        data, rest = seen(
+            lambda rows, behind: self._rows.list(rows, behind, filters),
+            lambda one: self.sees(by, one.scope_type, one.scope_id, one.scope_team_id),
+            lambda one: one.id,
+            limit,
+            after,
+        )
+        states = self._states([one.id for one in data])
+        shown = [self._shown(one, states.get(one.id, []), ACCOUNTS_LISTED) for one in data]
+        return shapes.Budgets(data=shown, **rest._asdict())
+
+    def get(self, by: Caller, budget_id: str, accounts: int = ACCOUNTS_LISTED) -> shapes.Budget:
+        budget = self._budget(by, budget_id)
+        return self._shown(budget, self._states([budget_id]).get(budget_id, []), accounts)
+
+    def sees(self, by: Caller, scope_type: str, scope_id: str, team_id: str | None) -> bool:
+        if scope_type == "key" and scope_id != EACH and not by.sight.whole:
+            key = self._counter.store.key(scope_id)
+            return key is not None and by.sight.key(key.team_id, key.user_id, key.organization_id)
+        return by.sight.budget(scope_type, scope_id, team_id)
+
+    def create(self, by: Caller, asked: shapes.BudgetAsked, key: str | None) -> shapes.Budget:
+        scope = asked.scope
+        scope_id, team_id = scope.id, scope.team_id
+        if scope.type == "member" and team_id is None and "/" in scope_id:
+            team_id, _, scope_id = scope_id.partition("/")
+        if not self.sees(by, scope.type, scope_id, team_id):
+            raise not_yours("That scope reaches beyond what is yours")
+
+        def make() -> shapes.Budget:
+            now_us = self._counter.now()
+            budget = Budget(
+                id=asked.id or self._counter.new_id("budget"),
+                scope_type=scope.type,
+                scope_id=scope_id,
+                scope_team_id=team_id,
+                limit_nano_usd=_nano(asked.limit_usd),
+                soft_limit_nano_usd=_nano(asked.soft_limit_usd),
+                window=asked.window,
+                timezone=asked.timezone,
+                over_budget=asked.over_budget,
+                version=1,
+                created_at_us=now_us,
+            )
+            made = self._rows.create(budget, by.actor, now_us)
+            self._counter.changed("budgets")
+            return self._shown(made, self._states([made.id]).get(made.id, []), ACCOUNTS_LISTED)
+
+        return self._counter.once(by, "budgets", key, asked, make, shapes.Budget)
+
+    def update(self, by: Caller, budget_id: str, change: shapes.BudgetChange, if_match: str | None) -> shapes.Budget:
+        changes: dict[str, Any] = change.model_dump(exclude_unset=True)
+        for shown, kept in _AMOUNTS.items():
+            if shown in changes:
+                changes[kept] = _nano(changes.pop(shown))
+        with self._counter.lock:
+            present = self._budget(by, budget_id)
+            limits = {name: getattr(present, name) for name in _AMOUNTS.values()} | changes
+            if all(limits[name] is None for name in _AMOUNTS.values()):
+                raise Problem("invalid", "Then it would limit nothing: leave `limit_usd` or `soft_limit_usd`.")
+            version = version_seen(if_match, present)
+            changed = self._rows.update(budget_id, changes, version, by.actor, self._counter.now())
+        self._counter.changed("budgets")
+        return self._shown(changed, self._states([budget_id]).get(budget_id, []), ACCOUNTS_LISTED)
+
+    def delete(self, by: Caller, budget_id: str, if_match: str | None) -> None:
+        with self._counter.lock:
+            version = version_seen(if_match, self._budget(by, budget_id))
+            self._rows.delete(budget_id, version, by.actor, self._counter.now())
+        self._counter.changed("budgets")
+
+    def events(self, by: Caller, budget_id: str | None, limit: int, after: str | None) -> shapes.Events:
+        """The last ones, newest first; of every budget where none is named."""
+        if budget_id is not None:
+            self._budget(by, budget_id)
+        self._counter.rooms.flush()
+        found = self._counter.store.outbox.recent(limit + 1, budget_id, after)
+        data, more = found[:limit], len(found) > limit
+        return shapes.Events(data=[event_shown(one) for one in data], has_more=more, next=data[-1].id if more else None)
+
+    def history(self, by: Caller, budget_id: str, asked: shapes.HistoryAsked) -> shapes.History:
+        budget = self._budget(by, budget_id)
+        subject = asked.subject or subject_of(budget)
+        if subject is None:
+            raise Problem("invalid", "This budget counts each subject apart: name one as `subject`.")
+        now_us = self._counter.now()
+        start_us, end_us = span(budget.window, budget.timezone, now_us)
+        from_us = start_us if asked.from_ is None else _instant("from", asked.from_)
+        to_us = now_us if asked.to is None else _instant("to", asked.to)
+        self._counter.rooms.flush()
+        points = self._rows.history(budget_id, subject, from_us, to_us)
+        return shapes.History(
+            budget_id=budget_id,
+            subject=subject,
+            limit_usd=_usd(budget.limit_nano_usd),
+            window_starts_at=instant_text(start_us),
+            resets_at=optional_text(end_us),
+            data=[shapes.Point(at=instant_text(at_us), spent_usd=usd_text(spent)) for at_us, spent in points],
+        )
+
+    def _budget(self, by: Caller, budget_id: str) -> Budget:
+        found = self._rows.get(budget_id)
+        if found is None or not self.sees(by, found.scope_type, found.scope_id, found.scope_team_id):
+            raise not_found("budget", budget_id, "/admin/v1/budgets")
+        return found
+
+    def _states(self, budget_ids: Iterable[str]) -> dict[str, list[AccountState]]:
+        """The windows that are open now, by budget. What is settled counts: it is flushed first."""
+        self._counter.rooms.flush()
+        ids = list(budget_ids)
+        states = self._rows.status(ids[0] if len(ids) == 1 else None, self._counter.now()) if ids else ()
+        found: dict[str, list[AccountState]] = {one: [] for one in ids}
+        for state in states:
+            if state.budget.id in found:
+                found[state.budget.id].append(state)
+        return found
+
+    def _shown(self, budget: Budget, states: list[AccountState], accounts_max: int) -> shapes.Budget:
+        each = subject_of(budget) is None
+        spent = sum(state.posted_nano_usd for state in states)
+        pending = sum(state.pending_nano_usd for state in states)
+        _, end_us = span(budget.window, budget.timezone, self._counter.now())
+        states = sorted(states, key=lambda one: (-one.posted_nano_usd, one.subject)) if each else []
+        return shapes.Budget(
+            id=budget.id,
+            scope=shapes.Scope(type=budget.scope_type, id=budget.scope_id, team_id=budget.scope_team_id),
+            limit_usd=_usd(budget.limit_nano_usd),
+            soft_limit_usd=_usd(budget.soft_limit_nano_usd),
+            window=budget.window,
+            timezone=budget.timezone,
+            over_budget=budget.over_budget,
+            spent_usd=usd_text(spent),
+            pending_usd=usd_text(pending),
+            remaining_usd=None if each else _remaining(budget.limit_nano_usd, spent, pending),
+            resets_at=optional_text(end_us),
+            accounts=[account_shown(state) for state in states[:accounts_max]],
+            accounts_total=len(states),
+            created_at=instant_text(budget.created_at_us),
+            version=budget.version,
+        )
+
+
+def account_shown(state: AccountState) -> shapes.Account:
+    return shapes.Account(
+        subject=state.subject,
+        limit_usd=_usd(state.limit_nano_usd),
+        spent_usd=usd_text(state.posted_nano_usd),
+        pending_usd=usd_text(state.pending_nano_usd),
+        remaining_usd=_remaining(state.limit_nano_usd, state.posted_nano_usd, state.pending_nano_usd),
+        window_starts_at=instant_text(state.window_start_us),
+        resets_at=optional_text(state.window_end_us),
+    )
+
+
+def event_shown(event: BudgetEvent) -> shapes.Event:
+    document: dict[str, Any] = msgspec.json.decode(event.document)
+    told = document["data"]
+    return shapes.Event(
+        id=event.id,
+        type=event.type,
+        budget_id=told["budget_id"],
+        subject=told["subject"],
+        threshold=event.threshold,
+        at=instant_text(event.at_us),
+        spent_usd=usd_text(event.posted_nano_usd),
+        limit_usd=told["limit_usd"],
+        document=document,
+    )
+
+
+def _nano(amount: str | None) -> int | None:
+    return None if amount is None else parse_usd(amount)
+
+
+def _usd(nano_usd: int | None) -> str | None:
+    return None if nano_usd is None else usd_text(nano_usd)
+
+
+def _remaining(limit: int | None, spent: int, pending: int) -> str | None:
+    return None if limit is None else usd_text(max(0, limit - spent - pending))
+
+
+def _instant(name: str, text: str) -> int:
+    try:
+        return bound_at_us(text, _UTC)
+    except (ValueError, OverflowError) as error:
+        raise Problem("invalid", f"`{name}` is no time: {error}.") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ValidationError
 
@@ -11,6 +11,7 @@ from gateway.admin.budget_shapes import BudgetAsked
 from gateway.admin.limit_shapes import LimitsAsked
 from gateway.admin.price_shapes import NewPriceAsked
 from gateway.admin.tenancy_shapes import MemberAsked, OrganizationAsked, UserAsked
+from gateway.cli.apply.kinds import KINDS
 from gateway.config.problems import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ class MemberWanted(MemberAsked):
 
     team_id: Id
 
+
+AN_ID: Final = "id"
 
 SHAPES: Final[Mapping[str, type[BaseModel]]] = {
     "organizations": OrganizationAsked,
@@ -46,14 +49,23 @@ def checked(wanted: Desired) -> None:
 
 def _problems(one: Wanted) -> Iterator[Problem]:
     try:
-        SHAPES[one.kind].model_validate(one.fields, strict=False)
+        SHAPES[one.kind].model_validate(_with_ids(one))
     except ValidationError as error:
         for found in error.errors(include_url=False, include_input=False):
             path = tuple(found["loc"])
             named = found.get("ctx", {}).get("field")
             # What is unknown or missing stands at no place of its own: the path ends with its name.
-            yield one.problem((*path, named) if named else path, _said(found["type"], str(found["msg"])))
+            message = "is missing" if found["type"] == "missing" else str(found["msg"]).removeprefix(f"`{named}` ")
+            yield one.problem((*path, named) if named else path, message)
 
 
-def _said(kind: str, message: str) -> str:
-    return "is missing" if kind == "missing" else message
+def _with_ids(one: Wanted) -> dict[str, Any]:
+    """Where it names another thing, a name will do, which an id need not look like; the plan finds out whose it is."""
+    fields = dict(one.fields)
+    for name in KINDS[one.kind].refers:
+        if isinstance(fields.get(name), str):
+            fields[name] = AN_ID
+    scope = fields.get("scope")
+    if isinstance(scope, dict) and isinstance(scope.get("team_id"), str):
+        fields["scope"] = scope | {"team_id": AN_ID}
+    return fields

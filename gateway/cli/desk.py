@@ -82,4 +82,4 @@ def refusal(status: int, said: object, where: str) -> Refused:
             f"{where} refused the admin key; set TURNPIKE_ADMIN_KEY to the key that gateway was started with"
         )
     errors = [f"{error.get('field')}: {error.get('detail')}" for error in said.get("errors") or []]
-    return Refused("; ".join(errors) or said["detail"])
+    return Refused("; ".join(errors) or said["detail"], status)

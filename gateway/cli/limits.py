@@ -1,4 +1,4 @@
-"""`turnpike limits`: how fast a model may be used, by everybody together. Also how keys' and teams' limits are typed."""
+"""`turnpike limits`: how fast a model may be used, by all together. Also how limits of keys and teams are typed."""
 
 from __future__ import annotations
 

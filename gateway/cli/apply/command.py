@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.cli import reach
 from gateway.cli.apply.carry_out import carry_out, present
 from gateway.cli.apply.checks import checked
 from gateway.cli.apply.kinds import KINDS
@@ -30,13 +31,15 @@ def apply(here: Situation) -> int:
     try:
         wanted = desired(_document(here.option("path"), here.environ))
         checked(wanted)
-        desk = here.desk()
-        changes = plan(wanted, present(desk, wanted, prune=prune), datetime.now(UTC), prune=prune)  # noqa: TID251
+        settings = here.settings()
+        desk = None if dry_run and reach.untouched(settings) else reach.desk(settings)
+        there = {} if desk is None else present(desk, wanted, prune=prune)
+        changes = plan(wanted, there, datetime.now(UTC), prune=prune)  # noqa: TID251
     except ConfigError as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
         return 1
-    done = [] if dry_run else list(carry_out(desk, changes))
+    done = [] if desk is None or dry_run else list(carry_out(desk, changes))
     tell(here, changes, done, dry_run=dry_run)
     return 0
 

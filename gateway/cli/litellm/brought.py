@@ -178,9 +178,12 @@ def _openings(
                 if (amount := spent.of(f"key {shown_name(key.row)}", key.row))
             ],
             members=members,
-            teams=_by_id(tables["TeamTable"], "team", spent),
-            users=_by_id(tables["UserTable"], "user", spent),
-            organizations=_by_id(tables["OrganizationTable"], "organization", spent, of),
+            scopes={
+                **_by_id(tables["TeamTable"], "team", spent),
+                **_by_id(tables["UserTable"], "user", spent),
+                **_by_id(tables["OrganizationTable"], "organization", spent, of),
+            },
+            bound={(scope_type, scope_id) for scope_type, scope_id, _ in bound},
             team_organizations={
                 team["id"]: team["organization_id"] for team in people.teams if team.get("organization_id")
             },
@@ -189,19 +192,19 @@ def _openings(
     for (team, user), left in short.items():
         notes.add(
             f"member {user} of team {team}",
-            f"${usd_text(left)} of its spend is more than its team's in its present period; begins without it",
+            f"${usd_text(left)} of its spend is more than its team or its user has in the present period; begins without it",
         )
     return (*found, *_of_no_account(tables, budgets, spent, of, notes))
 
 
 def _by_id(
     rows: list[dict[str, Any]], kind: str, spent: _Spent, budgets: Mapping[str, Row] | None = None
-) -> dict[str, int]:
+) -> dict[tuple[str, str], int]:
     found = {}
     for row in rows:
         beside = (budgets or {}).get(text(row, "budget_id") or "")
         if amount := spent.of(f"{kind} {row[f'{kind}_id']}", row, beside):
-            found[our_id(row[f"{kind}_id"])] = amount
+            found[kind, our_id(row[f"{kind}_id"])] = amount
     return found
 
 

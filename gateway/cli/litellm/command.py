@@ -126,6 +126,7 @@ def _bring(here: Situation, settings: Settings, found: Converted, notes: Notes) 
             if row["id"] in revoked:
                 notes.add(f"key {row['name']}", "was revoked here since; it stays so")
         wanted["keys"] = tuple(one for one in wanted["keys"] if one.fields["id"] not in revoked)
+        wanted["budgets"] = tuple(one for one in wanted["budgets"] if one.fields["scope"]["id"] not in revoked)
         changes = plan(wanted, there, datetime.now(UTC), prune=False)  # noqa: TID251
     except ConfigError as error:
         raise Refused(str(error)) from None

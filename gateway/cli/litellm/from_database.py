@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 from sqlalchemy import text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from billing.database import UnsupportedDatabase, normalised, open_engine
+from billing.database import UnsupportedDatabase, open_engine
 from gateway.cli.litellm.rows import PREFIX, TABLES
 from gateway.cli.refusal import Refused
 
@@ -28,14 +28,13 @@ PRISMAS_OWN: Final = frozenset(
     | {"sslpassword", "sslcert", "sslaccept"}
 )
 ROWS_AT_ONCE: Final = 1000
+NO_ADDRESS: Final = "LiteLLM keeps its data in PostgreSQL: give --database postgresql://USER:PASSWORD@HOST/NAME"
 LOOKED_IN: Final = "set_config('search_path', :schema, true)"
 
 
 def read_database(address: str) -> dict[str, list[dict[str, Any]]]:
     url, schema = plain_address(address)
     try:
-        if normalised(url).get_backend_name() != "postgresql":
-            raise Refused("LiteLLM keeps its data in PostgreSQL: give --database postgresql://USER:PASSWORD@HOST/NAME")
         engine = open_engine(url)
         try:
             with engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as tx:
@@ -44,7 +43,7 @@ def read_database(address: str) -> dict[str, list[dict[str, Any]]]:
         finally:
             engine.dispose()
     except (ArgumentError, UnsupportedDatabase):
-        raise Refused("--database is no address of a PostgreSQL: postgresql://USER:PASSWORD@HOST/NAME") from None
+        raise Refused(NO_ADDRESS) from None
     except SQLAlchemyError as error:
         reason = " ".join(str(getattr(error, "orig", None) or type(error).__name__).split())
         raise Refused(f"LiteLLM's database cannot be read: {reason}") from None
@@ -56,6 +55,8 @@ def read_database(address: str) -> dict[str, list[dict[str, Any]]]:
 def plain_address(address: str) -> tuple[str, str]:
     """As everybody else writes it, and the schema that Prisma's `?schema=` names."""
     parts = urlsplit(address)
+    if parts.scheme.partition("+")[0] not in {"postgres", "postgresql"}:
+        raise Refused(NO_ADDRESS)
     query = parse_qsl(parts.query)
     schema = next((value for name, value in query if name == "schema"), "public")
     kept = [(name, value) for name, value in query if name not in PRISMAS_OWN]

@@ -1,8 +1,8 @@
 """Spend so far as opening balances. Pure: whole nano-dollars in and out.
 
 What a key has spent its team, user and organization have spent too, so it is charged once, to all of them, as far as
-LiteLLM counts it in their present periods; what they have beyond their keys' is charged to them alone. Each scope ends
-with exactly what LiteLLM says it has spent, and the sum of all is not more than it must be for that.
+LiteLLM counts it in the present periods of those with a budget; what they have beyond their keys' is charged to them
+alone. Whoever has a budget ends with exactly what LiteLLM says, everybody else with at least that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence, Set
 
 
 class Charge(NamedTuple):
@@ -43,18 +43,22 @@ class MemberSpend(NamedTuple):
     has_budget: bool  # else nobody counts it, and it only says whose a team's spend was
 
 
+Scope = tuple[str, str]
+"""`team`, `user` or `organization`, and which."""
+
+
 @dataclass(slots=True)
 class Spends:
     keys: Sequence[KeySpend]
     members: Sequence[MemberSpend]
-    teams: Mapping[str, int]
-    users: Mapping[str, int]
-    organizations: Mapping[str, int]
+    scopes: Mapping[Scope, int]
+    # Which of them have a budget: what they are charged must be what they have spent, no more.
+    bound: Set[Scope]
     team_organizations: Mapping[str, str]
 
 
 def openings(spends: Spends) -> tuple[tuple[Opening, ...], dict[tuple[str, str], int]]:
-    """The charges, and of members with budgets what could not be charged without charging their team too much."""
+    """The charges, and of members with budgets what could not be charged without charging team or user too much."""
     rooms = _Rooms(spends)
     found = [*_of_keys(spends, rooms), *_of_members(spends, rooms), *_of_the_rest(spends, rooms)]
     short = {
@@ -69,45 +73,42 @@ class _Rooms:
     """How much each scope still has to be charged."""
 
     def __init__(self, spends: Spends) -> None:
-        self.teams = dict(spends.teams)
-        self.users = dict(spends.users)
-        self.organizations = dict(spends.organizations)
+        self.scopes = dict(spends.scopes)
         self.members = {(one.team_id, one.user_id): one.spent_nano_usd for one in spends.members}
-        self.bound = {(one.team_id, one.user_id) for one in spends.members if one.has_budget}
+        self._bound = spends.bound
+        self._bound_members = {(one.team_id, one.user_id) for one in spends.members if one.has_budget}
 
     def fitting(self, charge: Charge) -> Charge:
-        """Without the scopes that have been charged all of theirs; a member is a team and a user at once."""
-        team = charge.team_id if self.teams.get(charge.team_id or "", 0) else None
-        user = charge.user_id if self.users.get(charge.user_id or "", 0) else None
-        if team is not None and user is not None and (team, user) in self.bound and not self.members[team, user]:
-            user = None
-        organization = charge.organization_id if self.organizations.get(charge.organization_id or "", 0) else None
-        return charge._replace(team_id=team, user_id=user, organization_id=organization)
+        """Without the scopes whose budgets have been charged all; a member is a team and a user at once."""
+        full = {scope[0] for scope in _scopes(charge) if self.room_of(scope) == 0}
+        charge = charge._replace(
+            team_id=None if "team" in full else charge.team_id,
+            user_id=None if "user" in full else charge.user_id,
+            organization_id=None if "organization" in full else charge.organization_id,
+        )
+        seat = _seat(charge)
+        if seat in self._bound_members and not self.members[seat]:
+            charge = charge._replace(user_id=None)
+        return charge
 
     def room(self, charge: Charge) -> int | None:
-        """The least that any of its scopes still takes; None where it has none."""
-        found = []
-        if charge.team_id is not None:
-            found.append(self.teams[charge.team_id])
-        if charge.user_id is not None:
-            found.append(self.users[charge.user_id])
-        if charge.organization_id is not None:
-            found.append(self.organizations[charge.organization_id])
-        if charge.team_id is not None and (member := (charge.team_id, charge.user_id or "")) in self.bound:
-            found.append(self.members[member])
-        return min(found) if found else None
+        """The least that any of its scopes still takes; None where none has a budget."""
+        rooms = [room for scope in _scopes(charge) if (room := self.room_of(scope)) is not None]
+        seat = _seat(charge)
+        if seat in self._bound_members:
+            rooms.append(self.members[seat])
+        return min(rooms, default=None)
+
+    def room_of(self, scope: Scope) -> int | None:
+        return self.scopes.get(scope, 0) if scope in self._bound else None
 
     def take(self, charge: Charge, amount: int) -> None:
-        if charge.team_id is not None:
-            self.teams[charge.team_id] -= amount
-        if charge.user_id is not None:
-            self.users[charge.user_id] -= amount
-        if charge.organization_id is not None:
-            self.organizations[charge.organization_id] -= amount
-        member = (charge.team_id or "", charge.user_id or "")
-        if member in self.members:
-            # One that nobody counts may have spent more through its keys than LiteLLM says of it.
-            self.members[member] = max(0, self.members[member] - amount)
+        """What nobody counts may be charged more than LiteLLM says of it: its keys have spent that."""
+        for scope in _scopes(charge):
+            self.scopes[scope] = max(0, self.scopes.get(scope, 0) - amount)
+        seat = _seat(charge)
+        if seat in self.members:
+            self.members[seat] = max(0, self.members[seat] - amount)
 
     def charged(self, whole: Charge, amount: int) -> Iterator[Opening]:
         """All of the amount, to as many of the scopes as can take each part of it."""
@@ -120,6 +121,16 @@ class _Rooms:
             amount -= part
 
 
+def _scopes(charge: Charge) -> Iterator[Scope]:
+    for kind, one in (("team", charge.team_id), ("user", charge.user_id), ("organization", charge.organization_id)):
+        if one is not None:
+            yield kind, one
+
+
+def _seat(charge: Charge) -> tuple[str, str]:
+    return charge.team_id or "", charge.user_id or ""
+
+
 def _of_keys(spends: Spends, rooms: _Rooms) -> Iterator[Opening]:
     for key in spends.keys:
         organization = key.organization_id or spends.team_organizations.get(key.team_id or "")
@@ -127,22 +138,18 @@ def _of_keys(spends: Spends, rooms: _Rooms) -> Iterator[Opening]:
 
 
 def _of_members(spends: Spends, rooms: _Rooms) -> Iterator[Opening]:
-    """Through keys that are gone: as far as both the team and the user have spent that much."""
-    for team_id, user_id, _, _ in spends.members:
-        both = min(rooms.members[team_id, user_id], rooms.teams.get(team_id, 0), rooms.users.get(user_id, 0))
-        while both > 0:
-            charge = rooms.fitting(Charge(None, team_id, user_id, spends.team_organizations.get(team_id)))
-            part = min(both, rooms.room(charge) or both)
-            rooms.take(charge, part)
-            yield Opening(charge, part)
-            both -= part
+    """Through keys that are gone: as far as team and user have spent that much, or need not have."""
+    for one in spends.members:
+        scopes = (("team", one.team_id), ("user", one.user_id))
+        left = [rooms.room_of(scope) if one.has_budget else rooms.scopes.get(scope, 0) for scope in scopes]
+        amount = min([rooms.members[one.team_id, one.user_id], *(room for room in left if room is not None)])
+        whole = Charge(None, one.team_id, one.user_id, spends.team_organizations.get(one.team_id))
+        yield from rooms.charged(whole, amount)
 
 
 def _of_the_rest(spends: Spends, rooms: _Rooms) -> Iterator[Opening]:
-    for team_id in spends.teams:
-        charge = Charge(team_id=team_id, organization_id=spends.team_organizations.get(team_id))
-        yield from rooms.charged(charge, rooms.teams[team_id])
-    for user_id in spends.users:
-        yield from rooms.charged(Charge(user_id=user_id), rooms.users[user_id])
-    for organization_id in spends.organizations:
-        yield from rooms.charged(Charge(organization_id=organization_id), rooms.organizations[organization_id])
+    for kind, one in spends.scopes:
+        organization = spends.team_organizations.get(one) if kind == "team" else None
+        whole = {"team": Charge(team_id=one, organization_id=organization), "user": Charge(user_id=one)}
+        charge = whole.get(kind, Charge(organization_id=one))
+        yield from rooms.charged(charge, rooms.scopes[kind, one])

@@ -86,7 +86,7 @@ def listing(row: Row, name: str) -> list[str]:
     """A `text[]`: a list in JSON, `{a,"b c"}` where PostgreSQL wrote it as text."""
     value = row.get(name)
     if isinstance(value, str):
-        value = _json(value) if value.startswith("[") else _array(value)
+        value = _json(value) if value.startswith("[") else _array(value) if value.startswith("{") else None
     return [str(item) for item in value if item is not None] if isinstance(value, list) else []
 
 
@@ -102,6 +102,16 @@ def document(row: Row, name: str) -> Any:
 def mapping(row: Row, name: str) -> dict[str, Any]:
     found = document(row, name)
     return found if isinstance(found, dict) else {}
+
+
+def said(row: Row, name: str) -> Any:
+    """Whatever a column says that may be of any kind; None where it says nothing."""
+    value = row.get(name)
+    if isinstance(value, str):
+        parsed = _json(value)
+        array = listing(row, name) if value.startswith("{") and not isinstance(parsed, dict) else None
+        value = value if array is None and parsed is None else array or parsed
+    return None if value in ("", "f", False, 0, [], {}) else value
 
 
 def _json(value: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from gateway.cli.litellm.rows import Row, document, listing, mapping, number
+from gateway.cli.litellm.rows import Row, document, mapping, number, said
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -102,8 +102,6 @@ def unread_metadata(subject: str, row: Row, notes: Notes) -> None:
 def unread_columns(subject: str, row: Row, columns: Mapping[str, str], notes: Notes) -> None:
     """What a column asks for that nothing here does."""
     for name, why in columns.items():
-        value = document(row, name) if not isinstance(row.get(name), bool) else row[name]
-        value = listing(row, name) or value
-        if value not in (None, False, "", [], {}):
+        if (value := said(row, name)) is not None:
             shown = ", ".join(sorted(value)) if isinstance(value, dict) else value
             notes.add(subject, f"{name} ({shown}): {why}")

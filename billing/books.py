@@ -186,6 +186,10 @@ class Books:
         if self._threaded:
             self._bank.start()
 
+    def rules(self) -> list[Rule]:
+        """The budgets as the database has them."""
+        return self._bank.rules()
+
     def reload(self) -> None:
         """Reads the budgets anew; those that are new bind the holds in flight as well. On the loop's thread."""
         self.replace(self._bank.rules())

@@ -4,7 +4,7 @@ A change of a limit holds for every account of a window that is not over, in the
 is granted afterwards by the limit before.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,7 @@ from billing.demands import demand_known, demand_version
 from billing.pages import Page, paged
 from billing.queries import budget_rows as q
 from billing.refusals import AlreadyExists, NotFound
-from billing.scopes import Account
+from billing.scopes import Account, Dimensions, Rulebook
 from billing.usage_span import QUARTER_US
 from billing.windows import Window, span
 
@@ -115,12 +115,14 @@ class Budgets:
             q.limit_accounts(tx, budget_id, None, now_at_us)
             Change(actor, now_at_us, "budget.delete", budget_id).note(tx, told(before), None, [BUDGETS])
 
-    def status(self, budget_id: str | None, now_at_us: int) -> tuple[AccountState, ...]:
-        """Of that budget or of all: each subject that has an account, and the one that a budget names in any case."""
+    def status(self, budget_id: str | None, now_at_us: int, apart: Collection[str] = ()) -> tuple[AccountState, ...]:
+        """Of that budget or of all: each subject that has an account, and the one that a budget names in any case. What
+        the boots `apart` hold, which tell it themselves, is left out.
+        """
         with self._reading.begin() as tx:
             budgets = [_of(row) for row in q.live_budgets(tx, budget_id)]
             rows: dict[str, list[queries.Row]] = {}
-            for row in q.accounts_at(tx, budget_id, now_at_us):
+            for row in q.accounts_at(tx, budget_id, now_at_us, apart):
                 rows.setdefault(row[0], []).append(row)
             found: list[AccountState] = []
             for budget in budgets:
@@ -129,6 +131,22 @@ class Budgets:
         if budget_id is not None and not budgets:
             raise NotFound(f"no budget {budget_id!r}: list them to see which there are")
         return tuple(found)
+
+    def binding(
+        self, charges: Iterable[Dimensions], now_at_us: int, apart: Collection[str] = ()
+    ) -> tuple[AccountState, ...]:
+        """Every account that one of the charges would count against now, each once."""
+        with self._reading.begin() as tx:
+            budgets = {row.id: row for row in map(_of, q.live_budgets(tx, None))}
+            rulebook = Rulebook(tuple(map(rule_of, budgets.values())))
+            wanted = dict.fromkeys(account for charge in charges for _, account in rulebook.accounts(charge, now_at_us))
+            begun = {tuple(row[:3]): row for row in q.accounts_named(tx, [account[:3] for account in wanted], apart)}
+            return tuple(
+                AccountState(budgets[account.budget_id], *map(_whole, row[1:]))
+                if (row := begun.get(account[:3])) is not None
+                else _unspent(tx, budgets[account.budget_id], account)
+                for account in sorted(wanted)
+            )
 
     def history(self, budget_id: str, subject: str, from_us: int, to_us: int) -> tuple[Point, ...]:
         """What was spent since `from_us`, at the end of each step up to `to_us`; the first point is where it begins."""
@@ -149,9 +167,12 @@ def _unbegun(tx: Connection, budget: Budget, now_at_us: int) -> tuple[AccountSta
     subject = subject_of(budget)
     if subject is None:
         return ()
-    start_us, end_us = span(budget.window, budget.timezone, now_at_us)
-    posted = queries.spent(tx, rule_of(budget), Account(budget.id, subject, start_us, end_us))
-    return (AccountState(budget, subject, start_us, end_us, budget.limit_nano_usd, posted, 0, 0),)
+    return (_unspent(tx, budget, Account(budget.id, subject, *span(budget.window, budget.timezone, now_at_us))),)
+
+
+def _unspent(tx: Connection, budget: Budget, account: Account) -> AccountState:
+    posted = queries.spent(tx, rule_of(budget), account)
+    return AccountState(budget, *account[1:], budget.limit_nano_usd, posted, 0, 0)
 
 
 def _whole(value: Any) -> Any:

@@ -41,10 +41,14 @@ def _sums(
     tx: Connection, columns: Sequence[str], from_at_us: int, to_at_us: int, filters: Mapping[str, str]
 ) -> dict[tuple[str | None, ...], UsageLine]:
     span = cut(from_at_us, to_at_us)
-    whole, sides = whole_days(span.first_quarter, span.end_quarter)
-    rows = queries.usage_of_days(tx, *whole, columns, filters) if whole[0] < whole[1] else []
-    for side in sides:
-        rows += queries.usage_of_quarters(tx, *side, columns, filters)
+    whole = whole_days(span.first_quarter, span.end_quarter)
+    rows = queries.usage_of_days(tx, whole.first, whole.end, columns, filters) if whole.first < whole.end else []
+    for stretch in whole.more:
+        rows += queries.usage_of_quarters(tx, *stretch, columns, filters)
+    width = len(columns)
+    for stretch in whole.less:
+        taken = queries.usage_of_quarters(tx, *stretch, columns, filters)
+        rows += [(*row[:width], *(-(value or 0) for value in row[width:])) for row in taken]
     for edge in span.edges:
         rows += queries.usage_of_entries(tx, *edge, columns, filters)
     lines: dict[tuple[str | None, ...], UsageLine] = {}
@@ -54,4 +58,5 @@ def _sums(
             before = lines.get(group, UsageLine())
             added = {name: getattr(before, name) + value for name, value in zip(queries.USAGE_SUMS, sums, strict=True)}
             lines[group] = UsageLine(**added)
-    return lines
+    # A group of a day that was taken in whole may have nothing in the part that is wanted.
+    return {group: line for group, line in lines.items() if any(line)}

@@ -28,6 +28,16 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """Days of UTC from `first` to before `end`, and the quarters that are to be added to them and taken from them."""
+
+    first: int
+    end: int
+    more: tuple[tuple[int, int], ...]
+    less: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Day:
     """A calendar day of some time zone as a span of instants; 23 to 25 hours, most of them 24."""
 
@@ -45,13 +55,25 @@ def cut(from_at_us: int, to_at_us: int) -> Cut:
     return Cut(first, end, tuple(edge for edge in edges if edge[0] < edge[1]))
 
 
-def whole_days(first_quarter: int, end_quarter: int) -> tuple[tuple[int, int], tuple[tuple[int, int], ...]]:
-    """Whole days of UTC, from the first to before the last, and the stretches of quarters left and right of them."""
-    first, end = -(-first_quarter // QUARTERS_A_DAY), end_quarter // QUARTERS_A_DAY
+def whole_days(first_quarter: int, end_quarter: int) -> Whole:
+    """The days of UTC that come nearest to a span of quarters; where a day's larger part is in it, the whole of it."""
+    first, cut_left = divmod(first_quarter, QUARTERS_A_DAY)
+    end, cut_right = divmod(end_quarter, QUARTERS_A_DAY)
+    more: list[tuple[int, int]] = []
+    less: list[tuple[int, int]] = []
+    if cut_left > QUARTERS_A_DAY // 2:
+        first += 1
+        more.append((first_quarter, first * QUARTERS_A_DAY))
+    elif cut_left:
+        less.append((first * QUARTERS_A_DAY, first_quarter))
+    if cut_right > QUARTERS_A_DAY // 2:
+        end += 1
+        less.append((end_quarter, end * QUARTERS_A_DAY))
+    elif cut_right:
+        more.append((end * QUARTERS_A_DAY, end_quarter))
     if first >= end:
-        return (0, 0), ((first_quarter, end_quarter),) if first_quarter < end_quarter else ()
-    sides = ((first_quarter, first * QUARTERS_A_DAY), (end * QUARTERS_A_DAY, end_quarter))
-    return (first, end), tuple(side for side in sides if side[0] < side[1])
+        return Whole(first, first, ((first_quarter, end_quarter),) if first_quarter < end_quarter else (), ())
+    return Whole(first, end, tuple(more), tuple(less))
 
 
 def days(from_at_us: int, to_at_us: int, zone: ZoneInfo) -> Iterator[Day]:

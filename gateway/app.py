@@ -37,6 +37,7 @@ from gateway.config.schema import PriceRow, ProviderRow, Settings
 from gateway.door import METRICS_TYPE, FrontDoor
 from gateway.ids import RequestIds
 from gateway.journals import journal_of, recover_first, recover_left
+from gateway.key_report import KeyReport
 from gateway.local_models import supervisor_of
 from gateway.log import line_sink
 from gateway.metrics import Metrics, resident_bytes
@@ -207,11 +208,13 @@ def build(
         else FarEngines(bus)
     )
     refresh = Refresh(bus, store.control_versions)
+    tenancy = Tenancy(store.team_rules(), store.limits_of_models(), Limit(**settings.limits.model_dump()))
+    tenants = partial(reload_tenancy, store, tenancy)
+    refresh.on("limits", tenants)
+    # Before the keys: none is let in whose team is not known yet.
+    refresh.on("tenancy", tenants)
     refresh.on("tenancy", partial(reload_keys, store, keyring))
     refresh.on("budgets", books.reload_from)
-    tenancy = Tenancy(store.team_rules(), store.limits_of_models(), Limit(**settings.limits.model_dump()))
-    for room in ("tenancy", "limits"):
-        refresh.on(room, partial(reload_tenancy, store, tenancy))
     Recalls(bus, books.wallets)
     roads = _roads(settings, connections_for, worker)
     roads.reprice(PriceBook(roads.table, store.price_list.live()))
@@ -264,6 +267,7 @@ def build(
         ended_sessions=EndedSessions(bus),
         configured_prices=roads.configured_prices,
         state=directory,
+        live_boots=lambda: frozenset((worker.boot_id, *bus.siblings())),
     )
     token = settings.metrics.token
     admin = _Admin(rooms)
@@ -278,6 +282,7 @@ def build(
         ),
         missing=missing,
         admin=admin,
+        key_report=KeyReport(services, rooms),
         metrics_token_digest=hashlib.sha256(token.get_secret_value().encode()).digest() if token else None,
         token_digest=lambda text: hashlib.sha256(text).digest(),
         metrics_of_all=None if worker.alone else metrics_of_all(bus, METRICS_TYPE),

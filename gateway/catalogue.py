@@ -7,6 +7,7 @@ from typing import Any
 from billing.keys import Key
 from billing.limits import Limits
 from billing.price import UNPRICED, Price
+from billing.scopes import Dimensions
 from gateway.errors import ModelNotAllowed, ModelNotFound
 from gateway.roads import Named
 from gateway.services import Services
@@ -75,7 +76,7 @@ def _usd(pico_usd: int) -> str:
 
 
 def key_view(s: Services, key: Key) -> dict[str, Any]:
-    """`GET /v1/key`: this key's own limits, models and binding budgets (none bind yet)."""
+    """`GET /v1/key` as far as memory has it: this key's own limits and models. Its budgets are in the database."""
     return {
         "object": "key",
         "id": key.id,
@@ -88,8 +89,20 @@ def key_view(s: Services, key: Key) -> dict[str, Any]:
         "created_at": _rfc3339(key.created_at_us),
         "expires_at": _rfc3339(key.expires_at_us),
         "limits": _limits(s.tenancy.of(key).own),
-        "budgets": [],
     }
+
+
+def charges_of(s: Services, key: Key) -> tuple[Dimensions, ...]:
+    """What its requests would be charged to, for each of the models that it may use; less what a request adds: its
+    end user and tags of its own.
+    """
+    team = None if key.team_id is None else s.tenancy.team(key.team_id)
+    fixed = {**key.tags, **(team.tags if team is not None else {})}
+    tags = tuple(sorted(f"{name}={value}" for name, value in fixed.items()))
+    own = Dimensions(key.organization_id, key.team_id, key.user_id, key.id, None, None, None, tags)
+    named = [found for name in s.roads.listed() if (found := s.roads.named(name)) is not None and found.may(key)]
+    models = {(one.provider, one.model) for found in named for one in found.pool.deployments}
+    return (own, *(own._replace(provider=provider, model=model) for provider, model in sorted(models)))
 
 
 def _limits(limits: Limits) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from urllib.parse import unquote
 import orjson
 
 from gateway.caller import facts_of
-from gateway.catalogue import key_view, model_page, model_view
+from gateway.catalogue import model_page, model_view
 from gateway.chat import authenticate, chat_completions
 from gateway.errors import InvalidKey, MethodNotAllowed, NotFound, Refusal, Rendered, render
+from gateway.key_report import KeyReport
 from gateway.ride import Ride, error_head
 from gateway.services import Services
 from gateway.wire.asgi import Application, AsgiCall
@@ -24,6 +25,9 @@ METRICS_TYPE: Final = b"text/plain; version=0.0.4; charset=utf-8"
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "::ffff:127.0.0.1", ""})
 CHAT: Final = "/v1/chat/completions"
 ADMIN: Final = "/admin"
+ORGANIZATION: Final = "/v1/organization/"
+KEY: Final = "/v1/key"
+KEY_USAGE: Final = "/v1/key/usage"
 METRICS: Final = "/metrics"
 
 
@@ -43,6 +47,7 @@ class FrontDoor:
         *,
         missing: Readiness,
         admin: Application,
+        key_report: KeyReport,
         metrics_token_digest: bytes | None,
         token_digest: Callable[[bytes], bytes],
         metrics_of_all: Application | None = None,
@@ -53,6 +58,7 @@ class FrontDoor:
         self._s = services
         self._missing = missing
         self._admin = admin
+        self._key_report = key_report
         self._metrics_token_digest = metrics_token_digest
         self._token_digest = token_digest
         self._metrics_of_all = metrics_of_all
@@ -60,7 +66,7 @@ class FrontDoor:
             "/healthz": self._healthz, "/health/liveliness": self._healthz, "/health/liveness": self._healthz,
             "/readyz": self._readyz, "/health/readiness": self._readyz,
             METRICS: self._metrics,
-            "/v1/models": self._models, "/v1/key": self._key,
+            "/v1/models": self._models,
         }  # fmt: skip
 
     def serve(self, connection: ServerConnection, head: RequestHead, body: bytes) -> Work | None:
@@ -70,8 +76,10 @@ class FrontDoor:
             self._s.gate.in_flight += 1
             ride.start(chat_completions(self._s, ride))
             return None if ride.over else ride
-        if path == ADMIN or path.startswith("/admin/"):
+        if path == ADMIN or path.startswith(("/admin/", ORGANIZATION)):
             return self._asgi(self._admin, connection, head, body)
+        if path in (KEY, KEY_USAGE) and head.method in ("GET", "HEAD"):
+            return self._of_key(connection, head)
         if path == METRICS and self._metrics_of_all is not None and head.method in ("GET", "HEAD"):
             return self._all_metrics(self._metrics_of_all, connection, head)
         request_id = self._s.mint_id()
@@ -109,8 +117,9 @@ class FrontDoor:
         if read is None and path.startswith("/v1/models/"):
             read = self._model
         if read is None:
-            known = path == CHAT
-            raise MethodNotAllowed(path, "POST") if known else NotFound(f"no such path: {head.method} {path[:200]}")
+            if path in (CHAT, KEY, KEY_USAGE):
+                raise MethodNotAllowed(path, "POST" if path == CHAT else "GET, HEAD")
+            raise NotFound(f"no such path: {head.method} {path[:200]}")
         if head.method not in ("GET", "HEAD"):
             raise MethodNotAllowed(path[:200], "GET, HEAD")
         read(connection, head, request_id)
@@ -159,6 +168,11 @@ class FrontDoor:
         name = unquote(head.path.removeprefix("/v1/models/"))
         self._reply(connection, 200, JSON, orjson.dumps(model_view(self._s, key, name)), request_id)
 
-    def _key(self, connection: ServerConnection, head: RequestHead, request_id: str) -> None:
-        key = authenticate(self._s, facts_of(head), self._s.clock())
-        self._reply(connection, 200, JSON, orjson.dumps(key_view(self._s, key)), request_id)
+    def _of_key(self, connection: ServerConnection, head: RequestHead) -> Work | None:
+        """What a key may know of itself; whose it is, is decided before anything is looked up."""
+        try:
+            key = authenticate(self._s, facts_of(head), self._s.clock())
+        except Refusal as error:
+            self._refuse(connection, error, self._s.mint_id())
+            return None
+        return self._asgi(self._key_report.about(key), connection, head, b"")

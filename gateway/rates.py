@@ -77,9 +77,6 @@ class Rates:
             used += tokens or (ticket.estimate if attempt.cost_nano_usd else 0)
         self._counters.end(ticket.subjects, ticket.estimate, used, ticket.begun_us, now_us)
 
-    def tracked(self) -> int:
-        return self._counters.tracked()
-
     def close(self) -> None:
         self._counters.close()
 

@@ -1,9 +1,9 @@
 """Budgets as people keep them, and what their accounts say; `billing.queries.budgets` is what admission asks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, or_, select, update
+from sqlalchemy import Connection, Select, and_, func, or_, select, tuple_, update
 
 from billing import tables as t
 from billing.queries.budgets import scoped
@@ -14,6 +14,8 @@ BUDGET_COLUMNS: Final = (
     *("id", "scope_type", "scope_id", "scope_team_id", "limit_nano_usd", "soft_limit_nano_usd", "window", "timezone"),
     *("over_budget", "version", "created_at_us"),
 )
+_NAMES_IN_ONE: Final = 300
+
 _b = t.budgets.c
 _a = t.budget_accounts.c
 _columns: Final = tuple(_b[name] for name in BUDGET_COLUMNS)
@@ -56,29 +58,42 @@ def limit_accounts(tx: Connection, budget_id: str, limit_nano_usd: int | None, n
     tx.execute(update(t.budget_accounts).where(not_over).values(limit_nano_usd=limit_nano_usd))
 
 
-def accounts_at(tx: Connection, budget_id: str | None, at_us: int) -> list[Row]:
+def accounts_at(tx: Connection, budget_id: str | None, at_us: int, apart: Collection[str] = ()) -> list[Row]:
     """Accounts of the windows of that instant: budget, subject, start, end, limit, posted; then what requests in flight
-    hold of it and how many they are.
+    hold of it and how many they are, less those of the boots that are told of `apart`.
     """
-    l = t.leases.c  # noqa: E741 - as elsewhere here
-    held = (
-        select(l.account_id, func.sum(l.open_nano_usd).label("open_nano_usd"), func.sum(l.holds).label("holds"))
-        .group_by(l.account_id)
-        .subquery()
-    )
     statement = (
-        select(
-            *(_a.budget_id, _a.subject, _a.window_start_us, _a.window_end_us, _a.limit_nano_usd, _a.posted_nano_usd),
-            func.coalesce(held.c.open_nano_usd, 0),
-            func.coalesce(held.c.holds, 0),
-        )
-        .select_from(t.budget_accounts.outerjoin(held, held.c.account_id == _a.id))
+        _states(apart)
         .where(_a.window_start_us <= at_us, or_(_a.window_end_us.is_(None), _a.window_end_us > at_us))
         .order_by(_a.budget_id, _a.subject, _a.window_start_us)
     )
     if budget_id is not None:
         statement = statement.where(_a.budget_id == budget_id)
     return [*tx.execute(statement)]
+
+
+def accounts_named(tx: Connection, names: Sequence[tuple[str, str, int]], apart: Collection[str] = ()) -> list[Row]:
+    """The same of those accounts, by budget, subject and start."""
+    name = tuple_(_a.budget_id, _a.subject, _a.window_start_us)
+    found: list[Row] = []
+    for at in range(0, len(names), _NAMES_IN_ONE):
+        found += tx.execute(_states(apart).where(name.in_(names[at : at + _NAMES_IN_ONE])))
+    return found
+
+
+def _states(apart: Collection[str]) -> Select[Any]:
+    l = t.leases.c  # noqa: E741 - as elsewhere here
+    held = (
+        select(l.account_id, func.sum(l.open_nano_usd).label("open_nano_usd"), func.sum(l.holds).label("holds"))
+        .where(l.boot_id.not_in(sorted(apart)))
+        .group_by(l.account_id)
+        .subquery()
+    )
+    return select(
+        *(_a.budget_id, _a.subject, _a.window_start_us, _a.window_end_us, _a.limit_nano_usd, _a.posted_nano_usd),
+        func.coalesce(held.c.open_nano_usd, 0),
+        func.coalesce(held.c.holds, 0),
+    ).select_from(t.budget_accounts.outerjoin(held, held.c.account_id == _a.id))
 
 
 def spent_by_steps(tx: Connection, rule: Rule, subject: str, first: int, end: int, step: int) -> Sequence[Row]:

@@ -14,6 +14,25 @@ from gateway.admin.rules import RULES, Gate
 
 _CONVERTER: Final = re.compile(r":[a-z]+(?=\})")  # `{model:path}` is `{model}` in a document
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"admin_key": []}, {"session": []}]
+_OPENAI_ERROR: Final = {
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "properties": {
+                    "error": {
+                        "type": "object",
+                        "properties": {
+                            **{name: {"type": "string"} for name in ("message", "type", "code")},
+                            "param": {"type": ["string", "null"]},
+                        },
+                    },
+                    "request_id": {"type": ["string", "null"]},
+                },
+            }
+        }
+    }
+}
 _SCHEMES: Final = {
     "admin_key": {"type": "http", "scheme": "bearer", "description": "The admin key, or a user's key"},
     "session": {"type": "apiKey", "in": "cookie", "name": "turnpike_admin", "description": "Signed in at /admin/login"},
@@ -60,7 +79,8 @@ def built(app: FastAPI) -> dict[str, Any]:
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             operation["responses"].pop("422", None)
-            operation["responses"]["default"] = {"description": "What was wrong, and what to do", **problem}
+            refusal = _OPENAI_ERROR if path.startswith("/v1/") else problem
+            operation["responses"]["default"] = {"description": "What was wrong, and what to do", **refusal}
             rule = rules[method.upper(), path]
             if rule.gate is Gate.API:
                 operation["security"] = _SECURITY

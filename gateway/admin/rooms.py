@@ -108,5 +108,7 @@ class AdminRooms:
     changed: Callable[[frozenset[str]], object] = lambda _: None  # from a thread, after the commit: names of `control`
     ended_sessions: MutableMapping[str, int] = field(default_factory=dict)  # signed out: nonce, and when it would end
     version: str = ""
+    # Boots whose holds are in `pending`: what their leases tell in the database is older.
+    live_boots: Callable[[], frozenset[str]] = frozenset
     state: Path | None = None  # the state directory, where the ends of the ledger's chains are kept
     configured_prices: Callable[[], Mapping[tuple[str, str], Price]] = dict  # by provider and model

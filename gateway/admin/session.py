@@ -26,7 +26,7 @@ class Session:
 
 
 def signing_key(admin_key_digest: bytes) -> bytes:
-    return hmac.digest(admin_key_digest, b"turnpike admin session, version 1", "sha256")
+    return hmac.digest(admin_key_digest, b"turnpike admin session, version 2", "sha256")
 
 
 def begin(entropy: bytes, now_at_us: int, *, signed_in: bool, key_digest: str = "") -> Session:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-from billing.books import Books, EntryKind, Usage
-from billing.holds import Hold, charge_of
+from billing.books import EntryKind
+from billing.holds import Hold
 from billing.wallets import BudgetBusy, BudgetExhausted
 from tests.billing.budget_rows import give_budget, set_limit
-from tests.billing.conftest import now_us
+from tests.billing.crew import Crew, kill
 from tests.billing.ledger_rows import query
 from tests.billing.makers import hold
 
@@ -21,81 +21,27 @@ if TYPE_CHECKING:
 
     from billing.wallets import Found, Visit
 
+    Crewed = Callable[[int], Crew]
+
 CENT = 10_000_000
 
 
-class Crew:
-    """Several workers' books on one database, in one thread, telling each other of recalls."""
-
-    def __init__(self, url: str, directory: Path, stack: ExitStack, workers: int) -> None:
-        self.url = url
-        self.books: list[Books] = []
-        for number in range(workers):
-            books = Books(
-                url,
-                directory / f"journal{number}",
-                clock=now_us,
-                writer=number,
-                boot_id=f"boot{number}",
-                workers=workers,
-            )
-            books.open()
-            stack.callback(books.close)
-            self.books.append(books)
-        for books in self.books:
-            books.wallets.recall = lambda ids, mine=books: self.recall(ids, mine)  # type: ignore[misc]
-
-    def recall(self, ids: Any, mine: Books) -> None:
-        for books in self.books:
-            if books is not mine:
-                books.wallets.recalled(ids, lambda: None)
-
-    def admit(self, worker: int, held: Hold, least: int | None = None) -> Hold | Exception:
-        """As a request does it: from the slices at hand, else by asking, again until it is answered."""
-        books = self.books[worker]
-        wallets = books.wallets.of(charge_of(held), held.opened_at_us)
-        most = held.amount_nano_usd
-        least = most if least is None else least
-        if books.wallets.take(wallets, most, least):
-            books.reserve_and_dispatch(held, wallets)
-            return held
-        answers: list[int | Exception] = []
-        books.wallets.ask(wallets, most, least, answers.append)
-        while not answers:
-            books.wallets.pump()
-        answer = answers[0]
-        if isinstance(answer, Exception):
-            return answer
-        held = held._replace(amount_nano_usd=answer)
-        books.reserve_and_dispatch(held, wallets)
-        return held
-
-    def settle(self, worker: int, held: Hold, cost: int) -> None:
-        self.books[worker].settle(held, Usage(output_tokens=1), cost, EntryKind.ACTUAL)
-
-    def flush(self) -> None:
-        for books in self.books:
-            books.flush()
-
-    def account(self) -> tuple[int, int]:
-        ((posted, pending),) = query(self.url, "SELECT posted_nano_usd, pending_nano_usd FROM budget_accounts")
-        return posted, pending
-
-    def give_back(self) -> None:
-        for books in self.books:
-            books.wallets.drain(lambda: None)
-
-
 @pytest.fixture
-def stack() -> Iterator[ExitStack]:
+def crewed(url: str, tmp_path: Path) -> Iterator[Crewed]:
     with ExitStack() as stack:
-        yield stack
+
+        def made(workers: int) -> Crew:
+            crew = Crew(url, tmp_path, workers)
+            stack.callback(crew.close)
+            return crew
+
+        yield made
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_a_dollar_serves_exactly_a_hundred_cents(url: str, tmp_path: Path, stack: ExitStack, workers: int) -> None:
+def test_a_dollar_serves_exactly_a_hundred_cents(url: str, crewed: Crewed, workers: int) -> None:
     give_budget(url)
-    crew = Crew(url, tmp_path, stack, workers)
+    crew = crewed(workers)
     served: list[tuple[int, Hold]] = []
     refused: list[Exception] = []
     for number in range(1, 501):
@@ -116,9 +62,9 @@ def test_a_dollar_serves_exactly_a_hundred_cents(url: str, tmp_path: Path, stack
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_what_is_not_used_is_there_for_others(url: str, tmp_path: Path, stack: ExitStack, workers: int) -> None:
+def test_what_is_not_used_is_there_for_others(url: str, crewed: Crewed, workers: int) -> None:
     give_budget(url)
-    crew = Crew(url, tmp_path, stack, workers)
+    crew = crewed(workers)
     for number in range(1, 301):
         worker = number % workers
         held = crew.admit(worker, hold(number, amount_nano_usd=50 * CENT), least=CENT)
@@ -129,9 +75,9 @@ def test_what_is_not_used_is_there_for_others(url: str, tmp_path: Path, stack: E
     assert crew.account() == (300 * (CENT // 10), 0)
 
 
-def test_the_hot_path_asks_no_database_while_a_lease_lasts(url: str, tmp_path: Path, stack: ExitStack) -> None:
+def test_the_hot_path_asks_no_database_while_a_lease_lasts(url: str, crewed: Crewed) -> None:
     give_budget(url, limit_nano_usd=10**15)
-    crew = Crew(url, tmp_path, stack, 1)
+    crew = crewed(1)
     visits: list[Visit] = []
     wallets = crew.books[0].wallets
     visit = wallets.visit
@@ -148,9 +94,9 @@ def test_the_hot_path_asks_no_database_while_a_lease_lasts(url: str, tmp_path: P
     assert len(visits) == 1
 
 
-def test_an_overrun_is_posted_apart_and_told(url: str, tmp_path: Path, stack: ExitStack) -> None:
+def test_an_overrun_is_posted_apart_and_told(url: str, crewed: Crewed) -> None:
     give_budget(url)
-    crew = Crew(url, tmp_path, stack, 1)
+    crew = crewed(1)
     held = crew.admit(0, hold(1, amount_nano_usd=CENT))
     assert isinstance(held, Hold)
     crew.settle(0, held, 3 * CENT)
@@ -161,11 +107,9 @@ def test_an_overrun_is_posted_apart_and_told(url: str, tmp_path: Path, stack: Ex
     assert crew.account() == (3 * CENT, 0)
 
 
-def test_a_limit_that_is_lowered_holds_at_once_and_one_that_is_raised_as_well(
-    url: str, tmp_path: Path, stack: ExitStack
-) -> None:
+def test_a_limit_that_is_lowered_holds_at_once_and_one_that_is_raised_as_well(url: str, crewed: Crewed) -> None:
     give_budget(url)
-    crew = Crew(url, tmp_path, stack, 2)
+    crew = crewed(2)
     held = crew.admit(0, hold(1, amount_nano_usd=30 * CENT))
     assert isinstance(held, Hold)
     set_limit(url, "b1", 40 * CENT)
@@ -180,8 +124,8 @@ def test_a_limit_that_is_lowered_holds_at_once_and_one_that_is_raised_as_well(
     assert isinstance(crew.admit(0, hold(4, amount_nano_usd=60 * CENT)), Hold)
 
 
-def test_a_new_budget_counts_what_was_spent_and_what_is_in_flight(url: str, tmp_path: Path, stack: ExitStack) -> None:
-    crew = Crew(url, tmp_path, stack, 1)
+def test_a_new_budget_counts_what_was_spent_and_what_is_in_flight(url: str, crewed: Crewed) -> None:
+    crew = crewed(1)
     for number in (1, 2):
         held = crew.admit(0, hold(number, amount_nano_usd=30 * CENT))
         assert isinstance(held, Hold)
@@ -194,22 +138,13 @@ def test_a_new_budget_counts_what_was_spent_and_what_is_in_flight(url: str, tmp_
     assert crew.account() == (20 * CENT, 80 * CENT)
 
 
-def test_a_killed_workers_leases_come_back_once_its_journal_is_read(url: str, tmp_path: Path) -> None:
+def test_a_killed_workers_leases_come_back_once_its_journal_is_read(url: str, crewed: Crewed) -> None:
     give_budget(url)
-    with ExitStack() as stack:
-        crew = Crew(url, tmp_path, stack, 1)
-        held = crew.admit(0, hold(1, amount_nano_usd=CENT))
-        assert isinstance(held, Hold)
-        # What a kill leaves: files, and no farewell.
-        stack.pop_all()
-        crew.books[0]._journal.close()  # the lock goes with the process
+    crew = crewed(1)
+    assert isinstance(crew.admit(0, hold(1, amount_nano_usd=CENT)), Hold)
+    kill(crew.books[0])
     posted, pending = crew.account()
     assert posted == 0
     assert pending > CENT
-    with ExitStack() as stack:
-        again = Books(url, tmp_path / "journal0", clock=now_us, boot_id="later")
-        again.open()
-        stack.callback(again.close)
-        again.flush()
-        assert crew.account() == (CENT, 0)
-    crew.books[0].close()
+    crew.reopen(0)
+    assert crew.account() == (CENT, 0)

@@ -215,8 +215,9 @@ class SharedLimitsHold(LimitsHold):
 
 TestLimitsHold = LimitsHold.TestCase
 TestSharedLimitsHold = SharedLimitsHold.TestCase
-for each in (TestLimitsHold, TestSharedLimitsHold):
-    each.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestLimitsHold.settings = TestSharedLimitsHold.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None
+)
 
 
 def test_those_that_have_not_asked_for_longest_are_forgotten() -> None:

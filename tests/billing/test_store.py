@@ -12,7 +12,9 @@ import pytest
 
 from billing.audit import Actor
 from billing.keys import Key, KeyRing, digest, mint
+from billing.limits import Limit, Limits
 from billing.store import AlreadyExists, Conflict, Invalid, NotFound, Stale, Store, prefix_of
+from billing.tenancy import TeamRules
 from tests.billing.ledger_rows import query
 
 if TYPE_CHECKING:
@@ -227,3 +229,43 @@ def test_a_store_says_what_its_database_lacks(empty_postgres_url: str) -> None:
         assert store.migrate() == ("0001", "0002")
         assert store.behind() == ()
         assert query(empty_postgres_url, "SELECT version_num FROM alembic_version") == [("0002",)]
+
+
+def test_what_a_team_says_of_its_keys_is_kept_and_read_for_the_data_plane(store: Store) -> None:
+    rules = {
+        "models_allowed": ("a/*",),
+        "limits": {"requests_per_minute": 5, "models": {"m": {"concurrency_max": 2}}},
+        "tags": {"env": "prod"},
+        "tags_required": ("feature",),
+        "tags_allowed": {"feature": ("x", "y")},
+    }
+    made = store.create_team("t1", "One", "org", 5, rules)
+    assert store.team("t1") == made
+    assert store.team_rules() == (
+        TeamRules(
+            "t1",
+            "org",
+            ("a/*",),
+            Limits(Limit(requests_per_minute=5), (("m", Limit(concurrency_max=2)),)),
+            {"env": "prod"},
+            ("feature",),
+            {"feature": ("x", "y")},
+        ),
+    )
+    changed = store.update_team("t1", {"limits": {}, "tags": {}})
+    assert (changed.limits, changed.tags, changed.tags_required) == ({}, {}, ("feature",))
+    store.update_team("t1", {"tags_required": ()})
+    store.delete_team("t1", 9)
+    assert store.team_rules() == ()
+    with pytest.raises(Invalid):
+        store.create_team("t2", "Two", None, 5, {"version": 9})
+
+
+def test_a_keys_limits_may_be_of_models_too(store: Store) -> None:
+    limits = {"tokens_per_minute": 7, "models": {"m*": {"requests_per_minute": 1}}}
+    made = key(limits=limits)
+    store.create_key(made)
+    found = store.key(made.id)
+    assert found is not None
+    assert found.limits == limits
+    assert store.limits_of_models() == {}

@@ -87,3 +87,9 @@ def test_tags_are_ruled_by_key_and_team() -> None:
 def test_limits_of_a_team_are_one_count_for_all_its_keys() -> None:
     tenancy = Tenancy([TeamRules("t", limits=Limits(Limit(1)))])
     assert ids(tenancy, key("a"), "m") == ids(tenancy, key("b"), "m") == ["team:t"]
+
+
+def test_teams_are_found_by_their_id() -> None:
+    tenancy = Tenancy([TeamRules("t")])
+    assert tenancy.team("t") == TeamRules("t")
+    assert tenancy.team("none") is None

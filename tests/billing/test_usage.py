@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from billing.books import EntryKind, Hold
 from billing.store import Store, UsageLine
-from billing.usage_span import DAYS_MAX, QUARTER_US, SpanTooLong, cut, days
+from billing.usage_span import DAYS_MAX, QUARTER_US, SpanTooLong, cut, days, whole_days
 from tests.billing.makers import USAGE, hold, row
 
 if TYPE_CHECKING:
@@ -168,3 +169,16 @@ def test_a_date_that_a_zone_skipped_is_no_day() -> None:
 def test_a_report_over_too_many_days_is_refused() -> None:
     with pytest.raises(SpanTooLong):
         list(days(0, (DAYS_MAX + 2) * DAY_US, ZoneInfo("UTC")))
+
+
+@given(st.integers(0, 2000), st.integers(0, 2000))
+def test_whole_days_and_the_quarters_beside_them_are_the_span(first: int, end: int) -> None:
+    whole = whole_days(first, end)
+    counted = Counter(range(whole.first * 96, whole.end * 96))
+    for more in whole.more:
+        counted.update(range(*more))
+    for less in whole.less:
+        counted.subtract(range(*less))
+    assert +counted == Counter(range(first, end))
+    assert min(counted.values(), default=0) >= 0
+    assert sum(stretch[1] - stretch[0] for stretch in (*whole.more, *whole.less)) <= 96

@@ -56,6 +56,10 @@ async def test_draining_is_not_ready_but_alive(house: House) -> None:
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("POST", "/v1/models/m", 405, "method_not_allowed"),
+        ("POST", "/v1/key", 405, "method_not_allowed"),
+        ("DELETE", "/v1/key/usage", 405, "method_not_allowed"),
+        ("GET", "/v1/keys", 404, "unknown_url"),
+        ("GET", "/v1/organizations", 404, "unknown_url"),
         ("OPTIONS", "*", 404, "unknown_url"),
     ],
 )
@@ -72,8 +76,8 @@ async def test_models_and_the_key_are_read_with_the_key_alone(house: House) -> N
     assert [entry["id"] for entry in json.loads(house.get("/v1/models")[2])["data"]] == ["m"]
     assert json.loads(house.get("/v1/models/m")[2])["id"] == "m"
     assert json.loads(house.get("/v1/models/one%2Fother")[2])["id"] == "one/other"
-    assert json.loads(house.get("/v1/key")[2])["object"] == "key"
-    for path in ("/v1/models", "/v1/models/m", "/v1/key"):
+    assert json.loads((await house.looks_up("/v1/key"))[2])["object"] == "key"
+    for path in ("/v1/models", "/v1/models/m", "/v1/key", "/v1/key/usage"):
         status, head, body = house.get(path, "x-turnpike-key: unknown")
         assert (status, code_of(body, head)) == (401, "invalid_api_key")
 

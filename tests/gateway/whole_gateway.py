@@ -39,6 +39,7 @@ state: {directory: %s}
 billing: {cancelled_stream: %s}
 providers: {one: {base_url: "http://one.test/v1", api_key: sk-one-0123456789}}
 models: {m: [{provider: one, model: m, price: {input: 1, output: 2}}]}
+limits: {concurrency_max: 1000}
 """
 
 
@@ -101,6 +102,19 @@ class House:
         head, _, body = client.take().partition(b"\r\n\r\n")
         return int(head.split()[1]), head, body
 
+    async def looks_up(self, path: str, *lines: str, method: str = "GET", bearer: str = "") -> tuple[int, bytes, bytes]:
+        """The same for what is read on a thread; waits for it."""
+        client = self.client()
+        first = f"{method} {path} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {bearer or self._secret}"
+        client.feed("\r\n".join([first, *lines, "", ""]).encode())
+        answer = b""
+        async with asyncio.timeout(30):
+            while b"\r\n\r\n" not in answer:
+                await asyncio.sleep(0.002)
+                answer += client.take()
+        head, _, body = answer.partition(b"\r\n\r\n")
+        return int(head.split()[1]), head, body
+
     def asks(self, *lines: str, **fields: Any) -> Transport:
         """A client that sends a chat request; its transport."""
         transport = self.client()
@@ -125,6 +139,7 @@ class House:
         assert s.books.pending_nano_usd() == 0
         assert s.books.pending() == ()
         assert s.roads.providers["one"].in_flight == 0
+        assert {count.running for count in s.rates._counters._counts.values()} <= {0}  # type: ignore[attr-defined]
         assert s.metrics.surprises == 0, "something failed that nobody foresaw; the log has it"
 
     def outcomes(self) -> dict[str, int]:

@@ -16,6 +16,7 @@ from gateway.admin import budget_shapes as shapes
 from gateway.admin.desks.counter import Counter, not_found, not_yours
 from gateway.admin.door import Caller
 from gateway.admin.etag import version_seen
+from gateway.admin.held import with_holds
 from gateway.admin.instant import bound_at_us, instant_text, optional_text
 from gateway.admin.paging import seen
 from gateway.admin.problem import Problem
@@ -128,7 +129,7 @@ class BudgetDesk:
         now_us = self._counter.now()
         start_us, end_us = span(budget.window, budget.timezone, now_us)
         from_us = start_us if asked.from_ is None else _instant("from", asked.from_)
-        to_us = now_us if asked.to is None else _instant("to", asked.to)
+        to_us = now_us + 1 if asked.to is None else _instant("to", asked.to)
         self._counter.rooms.flush()
         points = self._rows.history(budget_id, subject, from_us, to_us)
         return shapes.History(
@@ -148,11 +149,15 @@ class BudgetDesk:
 
     def _states(self, budget_ids: Iterable[str]) -> dict[str, list[AccountState]]:
         """The windows that are open now, by budget. What is settled counts: it is flushed first."""
-        self._counter.rooms.flush()
-        ids = list(budget_ids)
-        states = self._rows.status(ids[0] if len(ids) == 1 else None, self._counter.now()) if ids else ()
+        ids, rooms = list(budget_ids), self._counter.rooms
+        if not ids:
+            return {}
+        # Holds first: a request that settles in between counts twice for a moment rather than not at all.
+        holds, live = rooms.pending(), rooms.live_boots()
+        rooms.flush()
+        states = self._rows.status(ids[0] if len(ids) == 1 else None, rooms.clock(), live)
         found: dict[str, list[AccountState]] = {one: [] for one in ids}
-        for state in states:
+        for state in with_holds(states, holds):
             if state.budget.id in found:
                 found[state.budget.id].append(state)
         return found

@@ -80,8 +80,8 @@ class UserDesk:
         return found
 
     def _demand_may_change(self, by: Caller, user: User, fields: Collection[str]) -> None:
-        own = by.user is not None and by.user.id == user.id
-        if own or by.sight.reach is Reach.OWN:
+        if by.sight.reach is Reach.OWN:
+            own = by.user is not None and by.user.id == user.id
             if not own or not OWN_CHANGES.issuperset(fields):
                 raise not_yours("Of yourself you may change the name; a role and the rest are given by others")
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -96,13 +97,16 @@ class Entropy:
 
 
 class House:
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, url: str = "") -> None:
+        """On the SQLite file, or on another database; what lies beside the file is the state directory."""
         self.file = file
+        self.url = url or url_of(file)
         self.clock = Clock()
         self.keyring = KeyRing()
         self.supervisor = ScriptedSupervisor()
         self.missing: list[str] = []
-        self.store = Store(url_of(file))
+        self.told: list[frozenset[str]] = []  # to the workers, of what has changed
+        self.store = Store(self.url)
         self.rooms = AdminRooms(
             store=self.store,
             keyring=self.keyring,
@@ -115,6 +119,9 @@ class House:
             clock=self.clock,
             entropy=Entropy(),
             version="0.1.0",
+            state=file.parent,
+            changed=self.told.append,
+            live_boots=lambda: frozenset({"boot"}),
         )
         self.app = build_admin(self.rooms)
         # Clients over a transport in memory: they hold nothing that would have to be closed.
@@ -128,7 +135,12 @@ class House:
     def books(self) -> Books:
         """Opened by the first test that books something: its thread and its journal are not for nothing."""
         found = Books(
-            url_of(self.file), self.file.parent / "journal", clock=self.clock, segment_bytes=JOURNAL_SEGMENT_BYTES
+            self.url,
+            self.file.parent / "journal",
+            clock=self.clock,
+            segment_bytes=JOURNAL_SEGMENT_BYTES,
+            boot_id="boot",
+            state=self.file.parent,
         )
         found.open()
         return found
@@ -142,6 +154,28 @@ class House:
         assert answer.status_code == 201, answer.text
         key: str = answer.json()["key"]
         return key
+
+    async def made(self, what: str, **fields: object) -> dict[str, Any]:
+        """Made by the admin key."""
+        answer = await self.admin.post(f"/admin/v1/{what}", json=fields)
+        assert answer.status_code == 201, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def person(self, role: str, user_id: str = "", **fields: object) -> httpx.AsyncClient:
+        """A client that comes by a key of a new user with that role. `teams` are those the user is in."""
+        teams = fields.pop("teams", ())
+        assert isinstance(teams, tuple)
+        user_id = user_id or f"user_{role}"
+        await self.made("users", id=user_id, name=role, email=f"{user_id}@example.org", role=role, **fields)
+        for team_id in teams:
+            await self.made(f"teams/{team_id}/members", user_id=user_id)
+        key = await self.made("keys", name=f"of {user_id}", id=f"key_of_{user_id}", user_id=user_id)
+        return self.bearer(key["key"])
+
+    def bearer(self, key: str) -> httpx.AsyncClient:
+        headers = {"authorization": f"Bearer {key}"}
+        return httpx.AsyncClient(transport=self.transport, base_url=BASE, headers=headers)
 
     def close(self) -> None:
         if self.opened:

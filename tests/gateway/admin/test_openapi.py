@@ -20,16 +20,18 @@ async def test_it_names_every_route_of_the_api(house: House) -> None:
     expected = {
         (method, path.replace(":path", ""))
         for method, path in RULES
-        if path.startswith("/admin/v1/") and path != "/admin/v1/openapi.json"
+        if path.startswith(("/admin/v1/", "/v1/")) and path != "/admin/v1/openapi.json"
     }
     assert found == expected
 
 
 async def test_every_operation_names_its_credential_and_its_problem(house: House) -> None:
-    for operations in (await document(house))["paths"].values():
+    for path, operations in (await document(house))["paths"].items():
         for operation in operations.values():
             assert operation["security"] == [{"admin_key": []}, {"session": []}]
-            assert "application/problem+json" in operation["responses"]["default"]["content"]
+            assert operation["x-roles"]["owner"] in {"gateway", "organization"}
+            kind = "application/json" if path.startswith("/v1/") else "application/problem+json"
+            assert kind in operation["responses"]["default"]["content"]
             assert "422" not in operation["responses"]
 
 

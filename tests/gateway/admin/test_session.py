@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.admin.session import (
+    COOKIE_CHARACTERS_MAX,
     SESSION_US_MAX,
     SIGN_IN_FORM_US_MAX,
     Session,
@@ -47,8 +48,18 @@ def test_changing_the_admin_key_ends_every_session() -> None:
 
 def test_nobody_becomes_somebody_by_editing_the_cookie() -> None:
     cookie = sealed(begin(bytes(16), NOW, signed_in=False), KEY)
-    nonce, expires, _, mac = cookie.split(".")
-    assert opened(f"{nonce}.{expires}.1.{mac}", KEY, NOW) is None
+    nonce, expires, _, digest, mac = cookie.split(".")
+    assert opened(f"{nonce}.{expires}.1.{digest}.{mac}", KEY, NOW) is None
+
+
+def test_a_session_of_a_users_key_says_whose_it_is_and_nobody_changes_that() -> None:
+    digest = hashlib.sha256(b"tp-a-users-key").hexdigest()
+    cookie = sealed(begin(bytes(16), NOW, signed_in=True, key_digest=digest), KEY)
+    assert len(cookie) <= COOKIE_CHARACTERS_MAX
+    session = opened(cookie, KEY, NOW)
+    assert session is not None
+    assert session.key_digest == digest
+    assert opened(cookie.replace(digest, ""), KEY, NOW) is None
 
 
 @given(st.text(max_size=300))

@@ -62,7 +62,7 @@ async def test_behind_a_prefix_links_and_cookies_carry_it(house: House) -> None:
 async def test_another_key_does_not(house: House) -> None:
     answer = await sign_in(house, "a guess")
     assert answer.status_code == 401
-    assert "not the admin key" in answer.text
+    assert "neither the admin key" in answer.text
     assert (await house.browser.get("/admin")).status_code == 303
 
 

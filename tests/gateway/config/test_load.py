@@ -332,6 +332,13 @@ def test_addresses_of_postgresql_are_taken_as_people_have_them(address: str) -> 
     assert not state.migrates_itself
 
 
+def test_limits_are_read_and_nothing_is_no_limit() -> None:
+    limits = read("limits: {requests_per_minute: 5, tokens_per_minute: null}", "t.yaml", {}).limits
+    assert limits.model_dump() == {"requests_per_minute": 5, "tokens_per_minute": None, "concurrency_max": None}
+    assert read("limits:", "t.yaml", {"TURNPIKE_LIMITS__CONCURRENCY_MAX": "3"}).limits.concurrency_max == 3
+    assert any("limits.tokens_per_minute" in problem for problem in problems("limits: {tokens_per_minute: 0}"))
+
+
 def test_a_file_is_migrated_by_the_gateway_itself() -> None:
     assert read("", "t.yaml", {}).state.migrates_itself
     assert read("state: {database: 'sqlite:////srv/books.db'}", "t.yaml", {}).state.migrates_itself

@@ -18,6 +18,8 @@ class Kind:
     # The fields by which one is recognised that the file gives no id: together they are no two things' at once.
     natural: tuple[str, ...]
     refers: Mapping[str, str] = field(default_factory=dict)  # a field -> the kind that it names one of
+    # Those of them that the gateway takes as they are: an organization and a user may be kept elsewhere.
+    loose: tuple[str, ...] = ()
     unset: Fields = field(default_factory=dict)  # what a field of those is where the file leaves it out
     mints_id: bool = False  # where the file gives no id, one is made of the name, the same at every run
     unread: tuple[str, ...] = ()  # fields that no answer shows, and that therefore count at the creation alone
@@ -38,7 +40,15 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         kind.name: kind
         for kind in (
             Kind("organizations", "organization", ("name", "id"), ("name",), mints_id=True),
-            Kind("teams", "team", ("name", "id"), ("name",), dict([_ORGANIZATION]), mints_id=True),
+            Kind(
+                "teams",
+                "team",
+                ("name", "id"),
+                ("name",),
+                dict([_ORGANIZATION]),
+                loose=("organization_id",),
+                mints_id=True,
+            ),
             Kind("users", "user", ("email", "name", "id"), ("email",), dict([_ORGANIZATION]), mints_id=True),
             Kind("members", "member", ("user_id",), ("team_id", "user_id"), dict([_TEAM, _USER])),
             Kind(
@@ -47,6 +57,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
                 ("name", "id"),
                 ("name",),
                 dict([_ORGANIZATION, _TEAM, _USER]),
+                loose=("organization_id", "user_id"),
                 mints_id=True,
                 unread=("key", "key_sha256"),
                 fixed=("organization_id",),

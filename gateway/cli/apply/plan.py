@@ -156,7 +156,8 @@ class _Names:
         if kind.mints_id:
             fields["id"] = self._ids[kind.name][one.at]
         for name, other in kind.refers.items():
-            if fields.get(name) is not None:
+            unknown = name in kind.loose and not self._by_name[other].get(str(fields.get(name)))
+            if fields.get(name) is not None and not unknown:
                 fields[name] = self._id_of(other, fields[name], one, (name,))
         scope = fields.get("scope")
         if kind.name == "budgets" and isinstance(scope, dict):

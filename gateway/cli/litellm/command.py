@@ -53,7 +53,8 @@ def import_litellm(here: Situation) -> int:
         notes.add("turnpike.yaml", f"needs a hand: {problem}")
     tables = _tables(here)
     running = here.config_path()
-    if tables is not None and running is not None and not (out.exists() and running.samefile(out)):
+    # A file of ours is as good as the text that it was written from, whatever credentials are missing here.
+    if tables is not None and running is not None and standing(running) != text:
         settings = here.settings()
     if tables is not None and settings is None:
         raise Refused(f"{wrong[0]}; give a --config with which this Turnpike runs")

@@ -135,7 +135,7 @@ def test_an_own_secret_comes_from_a_file_or_standard_input_never_from_the_words(
         (["teams", "show", "green"], "there is no team 'green'; `turnpike teams list` shows them"),
         (["keys", "show", "green"], "there is no key 'green'; `turnpike keys list` shows them"),
         (["keys", "create", "k", "--team", "green"], "there is no team 'green'"),
-        (["teams", "update", "blue"], "nothing to change: give --name or --organization"),
+        (["teams", "update", "blue"], "nothing to change: give --name, --organization, --models"),
         (["keys", "update", "x"], "nothing to change: give --name, --team, "),
         (["teams", "create", ""], "name: must not be empty"),
         (["teams", "create", "blue", "--id", "team_1"], "There is a team team_1 already."),

@@ -164,6 +164,12 @@ def test_a_name_that_several_bear_is_no_name() -> None:
     assert "could be several teams; say which by its id: a, b" in problems("teams: [{name: T}]", present)[0]
 
 
+def test_an_organization_and_a_keys_user_may_be_kept_elsewhere() -> None:
+    text = "teams: [{id: t, name: T, organization_id: crm_7}]\nkeys: [{id: k, name: K, user_id: u@x.example}]"
+    team, key = plan(wanted(text), {}, NOW, prune=False)
+    assert (team.fields["organization_id"], key.fields["user_id"]) == ("crm_7", "u@x.example")
+
+
 def test_two_entries_for_one_thing_are_refused() -> None:
     assert problems("limits: [{model: m, requests_per_minute: 1}, {model: m, tokens_per_minute: 1}]") == [
         "file.yaml:1: limits[1] is the same as limits[0]; keep one of them"

@@ -47,7 +47,7 @@ class KeyReport:
     async def _answer(
         self, key: Key, path: str, query: bytes, request_id: str
     ) -> tuple[int, list[tuple[str, str]], bytes]:
-        headers = [("content-type", "application/json"), ("x-request-id", request_id), ("cache-control", "no-store")]
+        headers = [("content-type", "application/json"), ("cache-control", "no-store")]
         try:
             if path == USAGE:
                 found = await asyncio.to_thread(self._usage, key, query)

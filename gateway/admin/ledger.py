@@ -7,6 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 
 from gateway.admin import ledger_shapes as shapes
+from gateway.admin.asked import PageAsked
 from gateway.admin.by import By
 from gateway.admin.desks.ledger import LEASE_ID_MAX, LedgerDesk
 from gateway.admin.problem import Problem
@@ -19,6 +20,11 @@ def add(app: FastAPI, desk: LedgerDesk) -> None:
     def verify() -> shapes.Verdict:
         """Reads every entry: any flipped byte and any cut tail shows, with the ids of the rows as stored."""
         return desk.verify()
+
+    @app.get("/admin/v1/ledger/transfers", tags=["ledger"])
+    def transfers(asked: Annotated[PageAsked, Query()]) -> shapes.PostedTransfers:
+        """What was posted by hand, newest first."""
+        return desk.transfers(asked.limit, asked.after)
 
     @app.post("/admin/v1/ledger/transfers", status_code=201, tags=["ledger"])
     def transfer(

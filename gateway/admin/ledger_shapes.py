@@ -9,7 +9,8 @@ from billing.corrections import REASON_CHARS_MAX
 from billing.holds import REQUEST_ID_CHARS_MAX
 from billing.money import parse_usd
 from gateway.admin.asked import Asked, Id, TagName, TagText, known_timezone
-from gateway.admin.shown import Instant, Usd
+from gateway.admin.audit_shapes import Actor
+from gateway.admin.shown import Instant, Listing, Usd
 from gateway.caller import TAGS_MAX
 
 
@@ -75,6 +76,22 @@ class Transfer(BaseModel):
     amount_usd: Usd
     at: Instant
     reason: str
+
+
+class PostedTransfer(BaseModel):
+    """As the audit log has it."""
+
+    id: Annotated[str, Field(description="Of the audit log's row: pass the last one as `after`")]
+    of: Annotated[str, Field(description="The transfer's own id; `REQUEST/ATTEMPT` of what corrects one")]
+    entry_ids: list[str]
+    amount_usd: Usd
+    reason: str
+    actor: Actor
+    posted_at: Instant
+
+
+class PostedTransfers(Listing):
+    data: list[PostedTransfer]
 
 
 class LedgerProblem(BaseModel):

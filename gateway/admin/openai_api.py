@@ -228,7 +228,7 @@ def refused(request: Request, problem: Problem) -> Response:
         "code": "invalid_api_key" if kind.status == 401 else problem.code,
     }
     request_id = getattr(request.state, "request_id", None)
-    headers = {"cache-control": "no-store"} | ({"x-request-id": request_id} if request_id else {})
+    headers = {"cache-control": "no-store"}
     if kind.status == 401:
         headers["www-authenticate"] = "Bearer"
     if problem.retry_after_s is not None:

@@ -122,6 +122,7 @@ _API: Final[Mapping[tuple[str, str], Line]] = {
     ("GET", "/admin/v1/prices/{price_id}"): READ,
     ("DELETE", "/admin/v1/prices/{price_id}"): CHANGE_PRICES,
     ("GET", "/admin/v1/ledger/verify"): READ_WHOLE,
+    ("GET", "/admin/v1/ledger/transfers"): READ_WHOLE,
     ("POST", "/admin/v1/ledger/transfers"): CHANGE_WHOLE,
     ("POST", "/admin/v1/ledger/reconcile"): CHANGE_PRICES,
     ("GET", "/admin/v1/ledger/leases"): READ_WHOLE,

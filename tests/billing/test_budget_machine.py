@@ -202,7 +202,7 @@ def test_no_order_of_events_breaks_an_account() -> None:
     machine(6)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_order_of_events_breaks_an_account_in_twenty_thousand_steps() -> None:
     machine(20_000 // STEPS)
 

@@ -239,7 +239,7 @@ def test_what_a_team_says_of_its_keys_is_kept_and_read_for_the_data_plane(store:
         "tags_required": ("feature",),
         "tags_allowed": {"feature": ("x", "y")},
     }
-    made = store.create_team("t1", "One", "org", 5, rules)
+    made = store.create_team("t1", "One", "org", ACTOR, 5, rules)
     assert store.team("t1") == made
     assert store.team_rules() == (
         TeamRules(
@@ -252,20 +252,30 @@ def test_what_a_team_says_of_its_keys_is_kept_and_read_for_the_data_plane(store:
             {"feature": ("x", "y")},
         ),
     )
-    changed = store.update_team("t1", {"limits": {}, "tags": {}})
+    changed = store.update_team("t1", {"limits": {}, "tags": {}}, None, ACTOR, 6)
     assert (changed.limits, changed.tags, changed.tags_required) == ({}, {}, ("feature",))
-    store.update_team("t1", {"tags_required": ()})
-    store.delete_team("t1", 9)
+    store.update_team("t1", {"tags_required": ()}, None, ACTOR, 7)
+    store.delete_team("t1", None, ACTOR, 9)
     assert store.team_rules() == ()
     with pytest.raises(Invalid):
-        store.create_team("t2", "Two", None, 5, {"version": 9})
+        store.create_team("t2", "Two", None, ACTOR, 5, {"version": 9})
 
 
 def test_a_keys_limits_may_be_of_models_too(store: Store) -> None:
     limits = {"tokens_per_minute": 7, "models": {"m*": {"requests_per_minute": 1}}}
     made = key(limits=limits)
-    store.create_key(made)
+    store.create_key(made, ACTOR, NOW_US)
     found = store.key(made.id)
     assert found is not None
     assert found.limits == limits
     assert store.limits_of_models() == {}
+
+
+def test_keys_and_teams_are_listed_by_whose_they_are(store: Store) -> None:
+    store.create_team("team_1", "one", "org_1", ACTOR, NOW_US)
+    store.create_team("team_2", "two", None, ACTOR, NOW_US)
+    store.create_key(key(1, user_id="user_1", team_id="team_1"), ACTOR, NOW_US)
+    store.create_key(key(2, user_id="user_2", team_id="team_1"), ACTOR, NOW_US)
+    assert [team.id for team in store.teams(9, None, "org_1").data] == ["team_1"]
+    assert [one.id for one in store.keys(9, None, None, "user_2").data] == ["key_2"]
+    assert [one.id for one in store.keys(9, None, "team_1", "user_1").data] == ["key_1"]

@@ -46,7 +46,7 @@ async def test_a_key_without_budgets_is_told_its_models_and_limits(house: House)
     found = await looked_up(house, "/v1/key")
     assert found["object"] == "key"
     assert found["models"] == ["m"]
-    assert found["limits"] == {"requests_per_minute": None, "tokens_per_minute": None, "concurrency_max": None}
+    assert found["limits"].keys() == {"requests_per_minute", "tokens_per_minute", "concurrency_max"}
     assert found["budgets"] == []
 
 

@@ -99,9 +99,8 @@ class KeyDesk:
             organization_id=asked.organization_id,
             **self._bounds(by, asked),
         )
-        with self._counter.lock:
-            self._store.create_key(key, by.actor, self._counter.now())
-            rooms.keyring.put(key)
+        self._store.create_key(key, by.actor, self._counter.now())
+        rooms.keyring.put(key)
         return shown.NewKey(**key_shown(key).model_dump(), key=secret)
 
     def _rotate(self, by: Caller, key_id: str, asked: RotationAsked) -> shown.NewKey:

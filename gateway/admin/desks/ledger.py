@@ -4,7 +4,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from billing.audit import Actor
+from billing.audit import Actor, AuditRow
 from billing.corrections import Corrections, Transfer
 from billing.cost_export import ExportUnreadable, read_export
 from billing.holds import EntryKind
@@ -15,13 +15,16 @@ from billing.queries import corrections as q
 from billing.reconcile import Difference, NoRate, Reconciliation, reconcile
 from billing.scopes import Dimensions
 from billing.verify import verify
+from gateway.admin import audit_shapes
 from gateway.admin import ledger_shapes as shapes
 from gateway.admin.desks.counter import Counter
 from gateway.admin.door import Caller
 from gateway.admin.instant import bound_at_us, instant_text
+from gateway.admin.paging import seen
 from gateway.admin.problem import Problem
 
 _UTC: Final = ZoneInfo("UTC")
+BY_HAND: Final = frozenset({"ledger.transfer", "ledger.adjust"})  # actions of the audit log
 LEASE_ID_MAX: Final = 2**63 - 1
 
 
@@ -48,6 +51,13 @@ class LedgerDesk:
 
     def transfer(self, by: Caller, asked: shapes.TransferAsked, key: str | None) -> shapes.Transfer:
         return self._counter.once(by, "transfers", key, asked, lambda: self._transfer(by.actor, asked), shapes.Transfer)
+
+    def transfers(self, limit: int, after: str | None) -> shapes.PostedTransfers:
+        """What was posted by hand, newest first."""
+        data, rest = seen(
+            self._counter.store.audit.page, lambda row: row.action in BY_HAND, lambda row: str(row.id), limit, after
+        )
+        return shapes.PostedTransfers(data=[posted_shown(row) for row in data], **rest._asdict())
 
     def leases(self) -> shapes.Leases:
         with self._engine.begin() as tx:
@@ -99,6 +109,19 @@ class LedgerDesk:
             at=instant_text(at_us),
             reason=asked.reason,
         )
+
+
+def posted_shown(row: AuditRow) -> shapes.PostedTransfer:
+    after = row.after or {}
+    return shapes.PostedTransfer(
+        id=str(row.id),
+        of=row.object_id,
+        entry_ids=[str(entry_id) for entry_id in after["entries"]],
+        amount_usd=usd_text(after["amount_nano_usd"]),
+        reason=after["reason"],
+        actor=audit_shapes.Actor(type=row.actor.type, id=row.actor.id),
+        posted_at=instant_text(row.at_us),
+    )
 
 
 def charge_of(asked: shapes.TransferAsked) -> Dimensions:

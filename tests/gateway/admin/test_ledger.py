@@ -48,8 +48,10 @@ async def test_a_transfer_is_posted_once_and_counts(house: House) -> None:
     assert (await house.admin.get("/admin/v1/budgets/budget_a")).json()["spent_usd"] == "2.500000000"
     (row,) = (await house.admin.get("/admin/v1/usage", params={"group_by": "team,tag:env"})).json()["data"]
     assert (row["team_id"], row["tag:env"], row["cost_usd"]) == ("team_a", "prod", "2.500000000")
-    (told,) = (await house.admin.get("/admin/v1/audit", params={"action": "ledger.transfer"})).json()["data"]
-    assert told["after"]["reason"] == "spent before we moved in"
+    (told,) = (await house.admin.get("/admin/v1/ledger/transfers")).json()["data"]
+    assert (told["of"], told["reason"]) == (answers[0].json()["id"], "spent before we moved in")
+    assert (told["amount_usd"], told["entry_ids"]) == ("2.500000000", [answers[0].json()["entry_id"]])
+    assert told["actor"]["type"] == "admin_key"
     assert (await house.admin.get("/admin/v1/ledger/verify")).json()["ok"] is True
 
 

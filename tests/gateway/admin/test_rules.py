@@ -81,6 +81,7 @@ EXPECTED = {
     "GET /admin/v1/prices/{price_id}": "oabtmv",
     "DELETE /admin/v1/prices/{price_id}": "OAB",
     "GET /admin/v1/ledger/verify": "OABV",
+    "GET /admin/v1/ledger/transfers": "OABV",
     "POST /admin/v1/ledger/transfers": "OA",
     "POST /admin/v1/ledger/reconcile": "OAB",
     "GET /admin/v1/ledger/leases": "OABV",

@@ -166,3 +166,39 @@ async def test_an_open_form_is_no_session(house: House) -> None:
 async def test_who_is_signed_in_needs_no_form(house: House) -> None:
     await sign_in(house)
     assert (await house.browser.get("/admin/login")).headers["location"] == "/admin"
+
+
+async def test_a_users_key_opens_the_page_with_the_users_role(house: House) -> None:
+    await house.made("users", id="user_v", name="V", email="v@example.org", role="viewer")
+    key = await house.made("keys", id="key_v", name="of V", user_id="user_v")
+    assert (await sign_in(house, key["key"])).status_code == 303
+    assert key["key"] not in str(house.browser.cookies.jar)
+    assert (await house.browser.get("/admin")).status_code == 200
+    same_origin = {"sec-fetch-site": "same-origin", "accept": "application/json"}
+    made = await house.browser.post("/admin/v1/teams", json={"name": "A"}, headers=same_origin)
+    assert (made.status_code, made.json()["code"]) == (403, "not_allowed")
+    await house.admin.patch("/admin/v1/users/user_v", json={"role": "admin"})
+    made = await house.browser.post("/admin/v1/teams", json={"name": "A", "id": "team_a"}, headers=same_origin)
+    assert made.status_code == 201
+    (row,) = (await house.admin.get("/admin/v1/audit", params={"object_id": "team_a"})).json()["data"]
+    assert row["actor"] == {"type": "user", "id": "user_v"}
+
+
+@pytest.mark.parametrize("end", ["rotate", "revoke"])
+async def test_a_users_session_ends_with_the_secret(house: House, end: str) -> None:
+    await house.made("users", id="user_v", name="V", email="v@example.org", role="viewer")
+    key = await house.made("keys", id="key_v", name="of V", user_id="user_v")
+    await sign_in(house, key["key"])
+    assert (await house.browser.get("/admin")).status_code == 200
+    if end == "rotate":
+        await house.admin.post("/admin/v1/keys/key_v/rotate")
+        house.clock.now_at_us += 1
+    else:
+        await house.admin.delete("/admin/v1/keys/key_v")
+    assert (await house.browser.get("/admin")).status_code == 303
+
+
+async def test_a_key_of_nobody_signs_nobody_in(house: House) -> None:
+    key = await house.made("keys", name="of nobody")
+    assert (await sign_in(house, key["key"])).status_code == 401
+    assert (await house.browser.get("/admin")).status_code == 303

@@ -116,9 +116,15 @@ def _prices(commands: argparse._SubParsersAction[Parser]) -> None:
 def _usage(commands: argparse._SubParsersAction[Parser]) -> None:
     usage = _leaf(commands, "usage", "usage:usage", "report requests, tokens and cost")
     usage.add_argument(
-        "--by", metavar="A,B,…", default=BY_DEFAULT, help="team, user, key, model, provider, day, tag:NAME"
+        "--by",
+        metavar="A,B,…",
+        default=BY_DEFAULT,
+        help="organization, team, user, key, end_user, model, provider, day, tag:NAME",
     )
-    usage.add_argument("--team", metavar="TEAM", help="only this team's, by id or name")
+    for name in ("organization", "team", "user", "key"):
+        usage.add_argument(f"--{name}", metavar=name.upper(), help=f"only this {name}'s, by id or name")
+    usage.add_argument("--model", metavar="MODEL", help="only this model's")
+    usage.add_argument("--provider", metavar="NAME", help="only this provider's")
     usage.add_argument("--from", metavar="D", dest="start", help="from this day or instant on, such as 2026-11-25")
     usage.add_argument("--to", metavar="D", dest="end", help="up to this day or instant, which is not included")
     usage.add_argument("--timezone", metavar="ZONE", help="whose days are meant, such as Europe/Berlin (default: UTC)")

@@ -9,7 +9,7 @@ from billing.money import usd_text
 from gateway.cli.litellm.budgets import Budgets
 from gateway.cli.litellm.keys import Brought, keys_of, shown_name
 from gateway.cli.litellm.names import our_id
-from gateway.cli.litellm.openings import Charge, KeySpend, MemberSpend, Opening, Spends, openings
+from gateway.cli.litellm.openings import Charge, KeySpend, MemberSpend, Opening, Spends
 from gateway.cli.litellm.people import People, people_of
 from gateway.cli.litellm.rows import Row, Tables, flag, instant, instant_text, is_finer, listing, nano_usd, number, text
 from gateway.cli.litellm.rules import tag_parts
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class Converted:
     tree: dict[str, list[dict[str, Any]]]
-    openings: tuple[Opening, ...]
+    spends: Spends
     rounded: int
 
 
@@ -35,7 +35,7 @@ def converted(tables: Tables, groups: Mapping[str, list[str]], timezone: str, no
     budgets = Budgets(timezone, notes)
     _budgets(tables, people, keys, budgets)
     spent = _Spent(now, notes)
-    found = _openings(tables, people, keys, budgets, spent, notes)
+    spends = _spends(tables, people, keys, budgets, spent)
     for row in tables["ProxyModelTable"]:
         notes.add(f"model {row.get('model_name')}", "is kept encrypted in LiteLLM's database; add it to turnpike.yaml")
     tree = {
@@ -46,7 +46,7 @@ def converted(tables: Tables, groups: Mapping[str, list[str]], timezone: str, no
         "keys": [key.fields for key in keys],
         "budgets": budgets.found,
     }
-    return Converted(tree, found, budgets.rounded + spent.rounded)
+    return Converted(tree, spends, budgets.rounded + spent.rounded)
 
 
 def _access_groups(tables: Tables) -> dict[str, list[str]]:
@@ -148,9 +148,7 @@ class _Spent:
         return nano_usd(spend)
 
 
-def _openings(
-    tables: Tables, people: People, keys: tuple[Brought, ...], budgets: Budgets, spent: _Spent, notes: Notes
-) -> tuple[Opening, ...]:
+def _spends(tables: Tables, people: People, keys: tuple[Brought, ...], budgets: Budgets, spent: _Spent) -> Spends:
     of = {row["budget_id"]: row for row in tables["BudgetTable"]}
     bound = {(one["scope"]["type"], one["scope"]["id"], one["scope"].get("team_id")) for one in budgets.found}
     seats = {(member["team_id"], member["user_id"]) for member in people.members}
@@ -164,37 +162,30 @@ def _openings(
             )
         )
     ]
-    found, short = openings(
-        Spends(
-            keys=[
-                KeySpend(
-                    key.id,
-                    key.fields.get("team_id"),
-                    key.fields.get("user_id"),
-                    our_id(organization) if (organization := text(key.row, "organization_id")) else None,
-                    amount,
-                )
-                for key in keys
-                if (amount := spent.of(f"key {shown_name(key.row)}", key.row))
-            ],
-            members=members,
-            scopes={
-                **_by_id(tables["TeamTable"], "team", spent),
-                **_by_id(tables["UserTable"], "user", spent),
-                **_by_id(tables["OrganizationTable"], "organization", spent, of),
-            },
-            bound={(scope_type, scope_id) for scope_type, scope_id, _ in bound},
-            team_organizations={
-                team["id"]: team["organization_id"] for team in people.teams if team.get("organization_id")
-            },
-        )
+    return Spends(
+        keys=[
+            KeySpend(
+                key.id,
+                key.fields.get("team_id"),
+                key.fields.get("user_id"),
+                our_id(organization) if (organization := text(key.row, "organization_id")) else None,
+                amount,
+            )
+            for key in keys
+            if (amount := spent.of(f"key {shown_name(key.row)}", key.row))
+        ],
+        members=members,
+        scopes={
+            **_by_id(tables["TeamTable"], "team", spent),
+            **_by_id(tables["UserTable"], "user", spent),
+            **_by_id(tables["OrganizationTable"], "organization", spent, of),
+        },
+        bound={(scope_type, scope_id) for scope_type, scope_id, _ in bound},
+        team_organizations={
+            team["id"]: team["organization_id"] for team in people.teams if team.get("organization_id")
+        },
+        apart=_apart(tables, budgets, spent, of),
     )
-    for (team, user), left in short.items():
-        notes.add(
-            f"member {user} of team {team}",
-            f"${usd_text(left)} of its spend is more than its team or its user has in the present period; begins without it",
-        )
-    return (*found, *_of_no_account(tables, budgets, spent, of, notes))
 
 
 def _by_id(
@@ -208,9 +199,7 @@ def _by_id(
     return found
 
 
-def _of_no_account(
-    tables: Tables, budgets: Budgets, spent: _Spent, of: Mapping[str, Row], notes: Notes
-) -> tuple[Opening, ...]:
+def _apart(tables: Tables, budgets: Budgets, spent: _Spent, of: Mapping[str, Row]) -> tuple[Opening, ...]:
     """End users and tags with a budget. LiteLLM does not say whose keys that was, so the total counts it once more."""
     bound = {(one["scope"]["type"], one["scope"]["id"]) for one in budgets.found}
     found = []
@@ -224,7 +213,7 @@ def _of_no_account(
             found.append(Opening(Charge(tag=parts), amount))
     if found:
         total = usd_text(sum(one.amount_nano_usd for one in found))
-        notes.add(
+        budgets.notes.add(
             "end users and tags", f"${total} spent before stands in totals once more: LiteLLM does not say by whom"
         )
     return tuple(found)

@@ -6,10 +6,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from billing.money import usd_text
 from gateway.cli import reach
@@ -18,10 +18,11 @@ from gateway.cli.apply.checks import checked
 from gateway.cli.apply.plan import Change, Verb, gone, plan
 from gateway.cli.apply.show import as_json, diff
 from gateway.cli.apply.wanted import desired
-from gateway.cli.desk import Desk, address
 from gateway.cli.litellm.brought import Converted, converted
 from gateway.cli.litellm.from_dump import read_dump
 from gateway.cli.litellm.notes import Notes
+from gateway.cli.litellm.openings import beyond, openings
+from gateway.cli.litellm.posting import post, posted
 from gateway.cli.litellm.proxy_config import proxy_of
 from gateway.cli.litellm.written import settings_of, standing, text_of, write
 from gateway.cli.refusal import Refused
@@ -38,8 +39,13 @@ if TYPE_CHECKING:
     from gateway.cli.situation import Situation
     from gateway.config.schema import Settings
 
-REASON: Final = "spent before it moved in from LiteLLM"
-CONFLICT: Final = 409
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What was brought or, on a dry run, would be."""
+
+    changes: Sequence[Change]
+    openings: Sequence[Opening]
 
 
 def import_litellm(here: Situation) -> int:
@@ -60,11 +66,11 @@ def import_litellm(here: Situation) -> int:
         raise Refused(f"{wrong[0]}; give a --config with which this Turnpike runs")
     written = _write(here, out, text, notes)
     if tables is None or settings is None:
-        _tell(here, out, written, (), None, notes)
+        _tell(here, out, written, Brought((), ()), None, notes)
         return 0
     found = converted(tables, proxy.groups, proxy.timezone, datetime.now(UTC), notes)  # noqa: TID251
-    changes = _bring(here, settings, found, notes)
-    _tell(here, out, written, changes, found, notes)
+    brought = _bring(here, settings, found, notes)
+    _tell(here, out, written, brought, found, notes)
     return 0
 
 
@@ -114,7 +120,7 @@ def _write(here: Situation, out: Path, text: str, notes: Notes) -> str:
     return f"wrote {out}"
 
 
-def _bring(here: Situation, settings: Settings, found: Converted, notes: Notes) -> Sequence[Change]:
+def _bring(here: Situation, settings: Settings, found: Converted, notes: Notes) -> Brought:
     dry_run = bool(here.option("dry_run"))
     wanted = desired(Document(dict(found.tree)))
     try:
@@ -131,78 +137,49 @@ def _bring(here: Situation, settings: Settings, found: Converted, notes: Notes) 
         changes = plan(wanted, there, datetime.now(UTC), prune=False)  # noqa: TID251
     except ConfigError as error:
         raise Refused(str(error)) from None
-    if dry_run or desk is None:
-        return changes
-    for _ in carry_out(desk, changes):
-        pass
-    return (*changes, *_opened(desk, found.openings))
+    before = list(posted(desk)) if desk is not None else []
+    to_post, short = openings(beyond(found.spends, before))
+    for (team, user), left in short.items():
+        notes.add(
+            f"member {user} of team {team}",
+            f"${usd_text(left)} of its spend is more than its team or its user has in the present period; begins "
+            "without it",
+        )
+    if desk is not None and not dry_run:
+        for _ in carry_out(desk, changes):
+            pass
+        post(desk, to_post, before)
+    return Brought(changes, to_post)
 
 
-def _opened(desk: Desk, openings: Sequence[Opening]) -> list[Change]:
-    """Each is posted once, under an id made of whom it charges: another run finds it there."""
-    made = []
-    for charge, amount in openings:
-        named = {name: value for name, value in charge._asdict().items() if value is not None}
-        if (tag := named.pop("tag", None)) is not None:
-            named["tags"] = dict([tag])
-        told = " ".join(f"{name}={value}" for name, value in sorted(named.items()))
-        body = {
-            **named,
-            "id": f"litellm-{sha256(told.encode()).hexdigest()[:32]}",
-            "kind": "opening",
-            "amount_usd": usd_text(amount),
-            "reason": REASON,
-        }
-        try:
-            desk.ask("POST", address("ledger", "transfers"), body)
-        except Refused as refused:
-            if refused.status != CONFLICT:
-                raise
-            continue
-        made.append(Change(Verb.CREATE, OPENING, told, None, body, {}))
-    return made
-
-
-OPENING: Final = "openings"
-
-
-def _tell(
-    here: Situation, out: Path, written: str, changes: Sequence[Change], found: Converted | None, notes: Notes
-) -> None:
+def _tell(here: Situation, out: Path, written: str, brought: Brought, found: Converted | None, notes: Notes) -> None:
     dry_run = bool(here.option("dry_run"))
-    things = [change for change in changes if change.kind != OPENING]
     if found is not None and found.rounded:
         notes.add(
             "amounts",
             f"{found.rounded} of LiteLLM's were finer than a nano-dollar: read by their decimal text and rounded half "
             "to even",
         )
+    summary = _summary(brought, found, dry_run=dry_run)
     if here.option("json"):
-        said = as_json(things, dry_run=dry_run)
-        said |= {"file": str(out), "not_converted": notes.lines, "summary": _summary(changes, found, dry_run=dry_run)}
+        said = as_json(brought.changes, dry_run=dry_run)
+        said |= {"file": str(out), "not_converted": notes.lines, "summary": summary}
         print(json_text(said))
         return
-    if dry_run and things:
-        print(diff(things))
+    if dry_run and brought.changes:
+        print(diff(brought.changes))
     for line in notes.lines:
         print(f"not converted: {line}")
     print(written)
-    if found is not None:
-        print(_summary(changes, found, dry_run=dry_run), file=sys.stderr)
+    print(summary, file=sys.stderr)
 
 
-def _summary(changes: Sequence[Change], found: Converted | None, *, dry_run: bool) -> str:
+def _summary(brought: Brought, found: Converted | None, *, dry_run: bool) -> str:
     if found is None:
         return "the configuration alone; give --database or --dump for teams, keys, budgets and spend"
-    brought = Counter(change.kind for change in changes if change.verb is Verb.CREATE)
-    changed = sum(change.verb is Verb.UPDATE for change in changes)
+    made = Counter(change.kind for change in brought.changes if change.verb is Verb.CREATE)
+    changed = sum(change.verb is Verb.UPDATE for change in brought.changes)
+    said = ", ".join(f"{made[kind]} of {len(rows)} {kind}" for kind, rows in found.tree.items())
+    total = usd_text(sum(one.amount_nano_usd for one in brought.openings))
     verb = "would be brought" if dry_run else "brought"
-    kinds = [*found.tree, *([] if dry_run else [OPENING])]
-    said = ", ".join(f"{brought[kind]} of {_there(found, kind)} {kind}" for kind in kinds)
-    opened = usd_text(sum(one.amount_nano_usd for one in found.openings))
-    total = f"; openings come to ${opened}" if found.openings else ""
-    return f"{verb}: {said}; {changed} changed{total}"
-
-
-def _there(found: Converted, kind: str) -> int:
-    return len(found.openings) if kind == OPENING else len(found.tree[kind])
+    return f"{verb}: {said}; {changed} changed; {len(brought.openings)} opening balances of ${total} together"

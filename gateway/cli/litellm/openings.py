@@ -7,11 +7,13 @@ alone. Whoever has a budget ends with exactly what LiteLLM says, everybody else 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence, Set
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
 
 class Charge(NamedTuple):
@@ -53,8 +55,34 @@ class Spends:
     members: Sequence[MemberSpend]
     scopes: Mapping[Scope, int]
     # Which of them have a budget: what they are charged must be what they have spent, no more.
-    bound: Set[Scope]
+    bound: AbstractSet[Scope]
     team_organizations: Mapping[str, str]
+    # Of end users and tags, who have no key that could be told: each for itself.
+    apart: Sequence[Opening] = ()
+
+
+def beyond(spends: Spends, posted: Iterable[Opening]) -> Spends:
+    """What there is to charge after what was charged before: nothing twice, however it was shared out then."""
+    keys: Counter[str] = Counter()
+    scopes: Counter[Scope] = Counter()
+    seats: Counter[tuple[str, str]] = Counter()
+    apart: Counter[Charge] = Counter()
+    for charge, amount in posted:
+        keys[charge.key_id or ""] += amount
+        seats[_seat(charge)] += amount
+        apart[charge] += amount
+        for scope in _scopes(charge):
+            scopes[scope] += amount
+    return replace(
+        spends,
+        keys=[key._replace(spent_nano_usd=max(0, key.spent_nano_usd - keys[key.key_id])) for key in spends.keys],
+        members=[
+            one._replace(spent_nano_usd=max(0, one.spent_nano_usd - seats[one.team_id, one.user_id]))
+            for one in spends.members
+        ],
+        scopes={scope: max(0, amount - scopes[scope]) for scope, amount in spends.scopes.items()},
+        apart=[one._replace(amount_nano_usd=max(0, one.amount_nano_usd - apart[one.charge])) for one in spends.apart],
+    )
 
 
 def openings(spends: Spends) -> tuple[tuple[Opening, ...], dict[tuple[str, str], int]]:
@@ -66,6 +94,7 @@ def openings(spends: Spends) -> tuple[tuple[Opening, ...], dict[tuple[str, str],
         for one in spends.members
         if one.has_budget and (left := rooms.members[one.team_id, one.user_id]) > 0
     }
+    found += [one for one in spends.apart if one.amount_nano_usd]
     return tuple(found), short
 
 

@@ -1,4 +1,4 @@
-"""organizations, users, members, budgets and limits as they are typed, over real books; a key's and a team's own rules."""
+"""Organizations, users, members, budgets and limits as they are typed, over real books; rules of keys and teams."""
 
 from __future__ import annotations
 
@@ -146,3 +146,10 @@ def test_a_keys_and_a_teams_rules_are_typed_alike(house: Home, room: str) -> Non
     )  # fmt: skip
     for name in ("models_allowed", "limits", "tags", "tags_required", "tags_allowed"):
         assert not cleared[name]
+
+
+def test_usage_is_reported_by_any_column_and_for_one_of_them_alone(house: Home) -> None:
+    listed = words_of(house.run("usage", "--by", "organization,team,end_user", "--key", "ci", "--user", "ada").out)
+    assert listed[0][:5] == ["organization_id", "organization_name", "team_id", "team_name", "end_user"]
+    told(house, "usage", "--organization", "Acme", "--team", "blue", "--model", "m", "--provider", "p")
+    assert "there is no key 'nobody'" in house.run("usage", "--key", "nobody").err

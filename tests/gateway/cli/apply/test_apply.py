@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.gateway.cli.conftest import Home, Said
-
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from tests.gateway.cli.conftest import Home, Said
 
 OWN = "sk-of-the-build-server-0123456789abc"
 FILE = f"""\

@@ -58,13 +58,15 @@ def test_everything_comes_over_and_a_second_time_nothing(proxy: Home, litellm_ur
     said = brought(proxy, "--database", litellm_url)
     assert (said.status, said.err) == (
         0,
-        "brought: 1 of 1 organizations, 2 of 2 teams, 3 of 3 users, 2 of 2 members, 4 of 4 keys, 10 of 10 budgets, "
-        "7 of 7 openings; 0 changed; openings come to $51.850000000\n",
+        (
+            "brought: 1 of 1 organizations, 2 of 2 teams, 3 of 3 users, 2 of 2 members, 4 of 4 keys, 10 of 10 budgets; "
+            "0 changed; 7 opening balances of $51.850000000 together\n"
+        ),
     )
     again = brought(proxy, "--database", litellm_url)
     assert again.err == (
-        "brought: 0 of 1 organizations, 0 of 2 teams, 0 of 3 users, 0 of 2 members, 0 of 4 keys, 0 of 10 budgets, "
-        "0 of 7 openings; 0 changed; openings come to $51.850000000\n"
+        "brought: 0 of 1 organizations, 0 of 2 teams, 0 of 3 users, 0 of 2 members, 0 of 4 keys, 0 of 10 budgets; "
+        "0 changed; 0 opening balances of $0.000000000 together\n"
     )
     assert "turnpike.yaml says this already" in again.out
     assert not_converted(again) == not_converted(said)
@@ -73,18 +75,24 @@ def test_everything_comes_over_and_a_second_time_nothing(proxy: Home, litellm_ur
 def test_what_was_not_converted_is_told_a_line_each(proxy: Home, litellm_url: str) -> None:
     assert not_converted(brought(proxy, "--database", litellm_url)) == [
         "team 7c1b-research: metadata cost_center: is nowhere kept here",
-        "user bob: has no e-mail in LiteLLM: bob@no-email.invalid stands for it until `turnpike users update` gives a "
-        "real one",
+        (
+            "user bob: has no e-mail in LiteLLM: bob@no-email.invalid stands for it until `turnpike users update` "
+            "gives a real one"
+        ),
         "user bob: role internal_user_viewer: has no counterpart; a member, who may make keys of their own",
-        "user default_user_id: has no e-mail in LiteLLM: default_user_id@no-email.invalid stands for it until "
-        "`turnpike users update` gives a real one",
+        (
+            "user default_user_id: has no e-mail in LiteLLM: default_user_id@no-email.invalid stands for it until "
+            "`turnpike users update` gives a real one"
+        ),
         "key blocked: is blocked: comes over as expired; another expires_at opens it",
         "key expired: has expired on 2024-01-01T00:00:00.000Z: comes over as that",
         "key ada: aliases (gpt): a key's own model aliases have no counterpart here; name the models in turnpike.yaml",
         "key broken: its token is no SHA-256 in hex; make its owner a new one",
         "sessions: 1 of LiteLLM's own pages stay behind",
-        "team odd team: budget of $3 each 45d: no window here ends when that does (hour, day, week, month, total); "
-        "make one by hand with `turnpike budgets create`",
+        (
+            "team odd team: budget of $3 each 45d: no window here ends when that does (hour, day, week, month, total); "
+            "make one by hand with `turnpike budgets create`"
+        ),
         "member bob of team 7c1b-research: rpm_limit: members have no rate limits here; give their keys limits",
         "tag plain: its budget: a tag with a budget is NAME=VALUE here",
         "end users and tags: $1.100000000 spent before stands in totals once more: LiteLLM does not say by whom",
@@ -150,7 +158,7 @@ def test_a_dump_is_as_good_as_the_database(proxy: Home, litellm_url: str, postgr
     theirs.dump(postgres_url, "a_proxy", proxy.folder / "dump", as_csv=as_csv)
     said = brought(proxy, "--dump", "dump", "--json")
     told = json.loads(said.out)
-    assert told["summary"].endswith("openings come to $51.850000000")
+    assert told["summary"].endswith("7 opening balances of $51.850000000 together")
     again = json.loads(brought(proxy, "--database", litellm_url, "--json").out)
     assert again["data"] == []
     assert again["not_converted"] == told["not_converted"]
@@ -195,6 +203,24 @@ def test_a_key_that_was_revoked_here_since_stays_revoked(proxy: Home, litellm_ur
     assert again.status == 0
     assert "not converted: key ci: was revoked here since; it stays so" in again.out
     assert listed(proxy, "keys")[CI]["revoked_at"]
+
+
+def test_what_was_spent_there_since_is_added_and_nothing_counts_twice(proxy: Home) -> None:
+    (proxy.folder / "dump").mkdir()
+    key = {"token": theirs.token(theirs.CI), "key_alias": "ci", "team_id": "t", "max_budget": 9}
+    team = {"team_id": "t", "max_budget": 50, "budget_duration": "30d", "budget_reset_at": theirs.NEXT_MONTH}
+
+    def spent(by_key: float, by_team: float) -> dict[str, str]:
+        (proxy.folder / "dump" / "VerificationToken.json").write_text(json.dumps(key | {"spend": by_key}))
+        (proxy.folder / "dump" / "TeamTable.json").write_text(json.dumps(team | {"spend": by_team}))
+        assert brought(proxy, "--dump", "dump").status == 0
+        return {row["scope"]["type"]: row["spent_usd"] for row in listed(proxy, "budgets").values()}
+
+    assert spent(1.5, 2) == {"key": "1.500000000", "team": "2.000000000"}
+    assert spent(1.5, 2) == {"key": "1.500000000", "team": "2.000000000"}
+    assert spent(4, 4.5) == {"key": "4.000000000", "team": "4.500000000"}
+    # The team's month began anew there: what it has spent since is less than what it is charged already.
+    assert spent(4.5, 0.5) == {"key": "4.500000000", "team": "4.500000000"}
 
 
 def test_spend_of_a_period_that_is_over_is_told_and_left_behind(proxy: Home) -> None:

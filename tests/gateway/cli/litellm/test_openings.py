@@ -7,7 +7,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli.litellm.openings import Charge, KeySpend, MemberSpend, Opening, Spends, openings
+from gateway.cli.litellm.openings import Charge, KeySpend, MemberSpend, Opening, Spends, beyond, openings
 
 IDS = ["a", "b"]
 AMOUNTS = st.integers(0, 30)
@@ -63,6 +63,25 @@ def test_a_scope_with_a_budget_is_charged_exactly_what_it_has_spent_and_others_a
 def test_no_charge_comes_twice_so_each_has_an_id_of_its_own(given_spends: Spends) -> None:
     found, _ = openings(given_spends)
     assert len({charge for charge, _ in found}) == len(found)
+
+
+@given(spends())
+def test_what_was_charged_is_not_charged_again(given_spends: Spends) -> None:
+    found, _ = openings(given_spends)
+    assert openings(beyond(given_spends, found))[0] == ()
+
+
+@given(spends(), spends())
+def test_after_another_run_nobody_with_a_budget_is_charged_more_than_either_says(first: Spends, then: Spends) -> None:
+    before, _ = openings(first)
+    after, _ = openings(beyond(then, before))
+    whole = (*before, *after)
+    for kind in ("team", "user", "organization"):
+        sums = charged(whole, f"{kind}_id")
+        for one in IDS:
+            if (kind, one) in first.bound & then.bound:
+                spent = [spends.scopes.get((kind, one), 0) for spends in (first, then)]
+                assert sums[one] == max(spent)
 
 
 def test_what_agrees_is_counted_once() -> None:

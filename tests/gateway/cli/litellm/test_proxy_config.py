@@ -1,4 +1,4 @@
-"""LiteLLM's config.yaml in, a turnpike.yaml out that `turnpike config check` takes, and a line for what is not in it."""
+"""LiteLLM's config.yaml in, a turnpike.yaml out that `config check` takes, and a line for what is not in it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def models(*entries: str) -> str:
 
 def test_a_model_its_provider_and_its_credential_come_over() -> None:
     proxy, lines = brought(
-        "model_list:\n  - model_name: gpt\n    litellm_params: {model: openai/gpt-4o, api_key: os.environ/OPENAI_API_KEY}\n"
-        "general_settings: {master_key: os.environ/LITELLM_MASTER_KEY}\n"
+        models("{model_name: gpt, litellm_params: {model: openai/gpt-4o, api_key: os.environ/OPENAI_API_KEY}}")
+        + "general_settings: {master_key: os.environ/LITELLM_MASTER_KEY}\n"
     )
     assert proxy.tree == {
         "auth": {"admin_key": "env:LITELLM_MASTER_KEY"},
@@ -134,7 +134,8 @@ def test_prices_are_dollars_per_million_and_exact() -> None:
         models(
             "{model_name: m, litellm_params: {model: groq/a, input_cost_per_token: 0.0000006, "
             "output_cost_per_token: 2.4e-06}, model_info: {cache_read_input_token_cost: 1.5e-07}}",
-            "{model_name: e, litellm_params: {model: groq/e}, model_info: {mode: embedding, input_cost_per_token: 2e-8}}",
+            "{model_name: e, litellm_params: {model: groq/e}, "
+            "model_info: {mode: embedding, input_cost_per_token: 2e-8}}",
             "{model_name: half, litellm_params: {model: groq/h, input_cost_per_token: 2e-8}}",
         )
     )

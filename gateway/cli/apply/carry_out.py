@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.apply.kinds import KINDS, SCOPE_KINDS
 from gateway.cli.apply.plan import Change, Present, Verb
 from gateway.cli.desk import Desk, address, rows
 from gateway.cli.refusal import Refused
+from local_backend.progress import Step, shown_on
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from gateway.cli.apply.wanted import Desired
+
+MANY: Final = 50
 
 
 def present(desk: Desk, wanted: Desired, *, prune: bool) -> Present:
@@ -45,8 +49,11 @@ def _members(desk: Desk, wanted: Desired, found: Present, *, prune: bool) -> Ite
 
 
 def carry_out(desk: Desk, changes: Sequence[Change]) -> Iterator[tuple[Change, Any]]:
-    """Each change that was made, with what was answered."""
+    """Each change that was made, with what was answered. Many of them are long work, and show how far it is."""
+    tell = shown_on(sys.stderr) if len(changes) >= MANY else None
     for done, change in enumerate(changes):
+        if tell is not None:
+            tell(Step(f"{change.kind}: {change.label}", 100 * done // len(changes)))
         try:
             answer = _ask(desk, change)
         except Refused as refused:
@@ -56,6 +63,8 @@ def carry_out(desk: Desk, changes: Sequence[Change]) -> Iterator[tuple[Change, A
             rest = f"; {done} of {len(changes)} changes were made before it, run it again for the rest"
             raise Refused(f"{place}{change.verb} {one} {change.label}: {refused}{rest}") from None
         yield change, answer
+    if tell is not None:
+        tell(Step("done", 100))
 
 
 def _ask(desk: Desk, change: Change) -> Any:

@@ -80,7 +80,7 @@ def keys_of(tables: Tables, groups: Mapping[str, list[str]], now: datetime, note
         if until is not None and until > now:
             notes.add(
                 f"key {str(row['token'])[:16]}…",
-                f"the secret before a rotation, good until {instant_text(until)} in LiteLLM: is refused here",
+                f"from before a rotation, good there until {instant_text(until)}: is refused here",
             )
 
 

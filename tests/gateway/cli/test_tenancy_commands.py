@@ -95,6 +95,15 @@ def test_a_budget_is_shown_with_what_is_left_changed_and_deleted(house: Home) ->
     assert told(house, "budgets", "list")["data"] == []
 
 
+def test_a_budget_of_each_is_shown_with_each(house: Home) -> None:
+    house.run("teams", "create", "red", "--id", "team_red")
+    house.run("budgets", "create", "--team", "*", "--limit", "5", "--id", "each")
+    shown = house.run("budgets", "show", "each").out
+    assert ["scope", "team *"] in words_of(shown)
+    assert words_of(shown)[-1][:2] == ["subject", "limit_usd"]
+    assert told(house, "budgets", "show", "each")["scope"]["id"] == "*"
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [

@@ -171,3 +171,10 @@ def test_a_refusal_midway_says_where_and_a_second_run_goes_on(home: Home, apply:
 
 def test_a_file_that_is_not_there_is_said(home: Home) -> None:
     assert "none.yaml cannot be read: No such file" in home.run("apply", "none.yaml").err
+
+
+def test_many_changes_show_how_far_they_are(home: Home, apply: Callable[..., Said]) -> None:
+    rows = "".join(f"  - {{model: m{number}, requests_per_minute: 1}}\n" for number in range(50))
+    lines = apply(f"limits:\n{rows}").err.splitlines()
+    assert (lines[0], lines[-2:]) == ("  0% limits: m0", ["100% done", "50 created"])
+    assert len(listed(home, "limits")) == 50

@@ -195,3 +195,46 @@ def test_groups_the_zone_and_what_nothing_here_reads() -> None:
 def test_a_configuration_that_says_little_is_little(config: str) -> None:
     proxy, _ = brought(config)
     assert proxy.tree == {}
+
+
+def test_prices_of_long_prompts_are_tiers() -> None:
+    proxy, _ = brought(
+        models(
+            "{model_name: m, litellm_params: {model: groq/a}, model_info: {input_cost_per_token: 1e-06, "
+            "output_cost_per_token: 2e-06, input_cost_per_token_above_200k_tokens: 2e-06, "
+            "output_cost_per_token_above_200k_tokens: 4e-06, input_cost_per_token_above_9k_tokens: 1e-06}}"
+        )
+    )
+    tiers = [{"above_input_tokens": 200_000, "input": "2", "output": "4"}]
+    assert proxy.tree["models"]["m"][0]["price"] == {"input": "1", "output": "2", "tiers": tiers}
+
+
+def test_fallbacks_of_everything_are_written_out() -> None:
+    proxy, lines = brought(
+        models(*(f"{{model_name: {name}, litellm_params: {{model: groq/{name}}}}}" for name in "ab"))
+        + "router_settings: {fallbacks: [{'*': [b]}, {gone: [a]}], routing_strategy: least-busy, "
+        "model_group_alias: {x: gone}}\n"
+    )
+    assert proxy.tree["routing"]["fallbacks"] == {"a": ["b"]}
+    assert lines == [
+        "router_settings.routing_strategy: least-busy: requests go by weight here, and around what fails",
+        "model_group_alias x: means gone, which is not in model_list",
+        "fallbacks of *: are written out here, for the names that there are",
+        "fallbacks of gone: is not in model_list",
+    ]
+
+
+def test_weights_beyond_reason_and_of_nothing() -> None:
+    def weights(*given: object) -> list[int]:
+        proxy, _ = brought(
+            models(
+                *(
+                    f"{{model_name: m, litellm_params: {{model: {name}/a, weight: {weight}}}}}"
+                    for name, weight in zip(("groq", "xai"), given, strict=True)
+                )
+            )
+        )
+        return [row["weight"] for row in proxy.tree["models"]["m"]]
+
+    assert weights(0, 0) == [1, 1]
+    assert weights(3_000_001, 1) == [1_000_000, 1]

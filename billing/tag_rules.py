@@ -39,7 +39,7 @@ def together(
 
 
 def tagged(rules: TagRules, tags: tuple[str, ...]) -> tuple[str, ...]:
-    """The request's tags with the fixed ones, each `NAME=VALUE`, in one order. Raises `TagNotAllowed`."""
+    """The request's tags with the fixed ones, `NAME=VALUE` or plain, in one order. Raises `TagNotAllowed`."""
     fixed = dict(rules.fixed)
     given = [_parts(tag) for tag in tags]
     for name, value in given:
@@ -51,7 +51,7 @@ def tagged(rules: TagRules, tags: tuple[str, ...]) -> tuple[str, ...]:
     for name in rules.required:
         if name not in names:
             raise TagNotAllowed(f"this key must send the tag {name!r}: add it to x-turnpike-tags as {name}=VALUE")
-    return tuple(sorted({*tags, *(f"{name}={value}" for name, value in rules.fixed)}))
+    return tuple(sorted({*tags, *(f"{name}={value}" if value else name for name, value in rules.fixed)}))
 
 
 def _demand_allowed(name: str, values: tuple[str, ...], given: list[tuple[str, str]]) -> None:

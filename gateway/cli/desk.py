@@ -15,6 +15,10 @@ PAGE_ROWS: Final = 1000
 ROWS_MAX: Final = 1_000_000
 
 
+class NoSuchThing(Refused):
+    """Nothing has this id or bears this name."""
+
+
 class Desk(Protocol):
     """One question, one answer."""
 
@@ -46,8 +50,8 @@ def rows(desk: Desk, *parts: str, **query: str | int | None) -> Iterator[dict[st
 
 
 def find_id(desk: Desk, kind: str, wanted: str) -> str:
-    """The id of the team or key with this id or, where one alone bears it, this name. A revoked key has no name."""
-    found = [row for row in rows(desk, kind) if wanted in (row["id"], row["name"])]
+    """The id of the one with this id or, where one alone bears it, this name or e-mail. A revoked key has no name."""
+    found = [row for row in rows(desk, kind) if wanted in (row["id"], row["name"], row.get("email"))]
     if any(row["id"] == wanted for row in found):
         return wanted
     alive = [row for row in found if not row.get("revoked_at")]
@@ -56,7 +60,7 @@ def find_id(desk: Desk, kind: str, wanted: str) -> str:
     if alive:
         ids = ", ".join(row["id"] for row in alive)
         raise Refused(f"several {kind} are named {wanted!r}; say which by its id: {ids}")
-    raise Refused(f"there is no {kind.removesuffix('s')} {wanted!r}; `turnpike {kind} list` shows them")
+    raise NoSuchThing(f"there is no {kind.removesuffix('s')} {wanted!r}; `turnpike {kind} list` shows them")
 
 
 def answer(status: int, body: bytes, where: str) -> Any:
@@ -78,4 +82,4 @@ def refusal(status: int, said: object, where: str) -> Refused:
             f"{where} refused the admin key; set TURNPIKE_ADMIN_KEY to the key that gateway was started with"
         )
     errors = [f"{error.get('field')}: {error.get('detail')}" for error in said.get("errors") or []]
-    return Refused("; ".join(errors) or said["detail"])
+    return Refused("; ".join(errors) or said["detail"], status)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
+
+from gateway.cli import grammar_tenancy as tenancy
+from gateway.cli.words import Parser
+from gateway.cli.words import commands_of as _commands
+from gateway.cli.words import count_of as _count
+from gateway.cli.words import group as _group
+from gateway.cli.words import json_option as _json
+from gateway.cli.words import leaf_of as _leaf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-WRONG_USAGE: Final = 2
 WORKERS_MAX: Final = 64
 PORT_MAX: Final = 65_535
-OVERLAP_SECONDS_MAX: Final = 30 * 24 * 3600
 LOG_LINES_MAX: Final = 10_000
 BY_DEFAULT: Final = "model"
 _RATES: Final = {
@@ -27,22 +32,20 @@ _RATES: Final = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line, and where to read more."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {' '.join(message.split())}; see `{self.prog} --help`", file=sys.stderr)
-        sys.exit(WRONG_USAGE)
-
-
 def parser() -> Parser:
     """Each leaf names the function that does it, as module:function under `gateway.cli`."""
     root = Parser(prog="turnpike", description="A gateway between programs and language models.", allow_abbrev=False)
     commands = _commands(root)
     _serve(commands)
     _config(commands)
-    _teams(commands)
-    _keys(commands)
+    tenancy.organizations(commands)
+    tenancy.teams(commands)
+    tenancy.users(commands)
+    tenancy.members(commands)
+    tenancy.keys(commands)
+    tenancy.budgets(commands)
+    tenancy.limits(commands)
+    tenancy.moving_in(commands)
     _prices(commands)
     _usage(commands)
     _ledger(commands)
@@ -50,39 +53,6 @@ def parser() -> Parser:
     _local(commands)
     _leaf(commands, "version", "version:version", "say which version this is", config=False)
     return root
-
-
-def _commands(parent: argparse.ArgumentParser) -> argparse._SubParsersAction[Parser]:
-    return parent.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser, title="commands")
-
-
-def _group(commands: argparse._SubParsersAction[Parser], name: str, purpose: str) -> argparse._SubParsersAction[Parser]:
-    return _commands(commands.add_parser(name, help=purpose, description=_sentence(purpose), allow_abbrev=False))
-
-
-def _leaf(
-    commands: argparse._SubParsersAction[Parser], name: str, does: str, purpose: str, *, config: bool = True
-) -> Parser:
-    leaf = commands.add_parser(name, help=purpose, description=_sentence(purpose), allow_abbrev=False)
-    leaf.set_defaults(does=does)
-    if config:
-        leaf.add_argument("--config", metavar="FILE", help="the configuration (default: ./turnpike.yaml, if it exists)")
-    return leaf
-
-
-def _sentence(purpose: str) -> str:
-    return f"{purpose[0].upper()}{purpose[1:]}."
-
-
-def _json(leaf: Parser) -> None:
-    leaf.add_argument("--json", action="store_true", help="answer in JSON, as the admin API does")
-
-
-def _name(leaf: Parser) -> None:
-    """A new thing's name, with its option's name before it or without."""
-    one = leaf.add_mutually_exclusive_group(required=True)
-    one.add_argument("name", metavar="NAME", nargs="?")
-    one.add_argument("--name", metavar="NAME", dest="named")
 
 
 def _serve(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -101,58 +71,6 @@ def _config(commands: argparse._SubParsersAction[Parser]) -> None:
     check.add_argument("file", metavar="FILE", nargs="?", help="the file to check, instead of --config")
     schema = _leaf(config, "schema", "config:schema", "write the JSON Schema that editors use", config=False)
     schema.add_argument("file", metavar="FILE", nargs="?", help="where to write it (default: standard output)")
-
-
-def _teams(commands: argparse._SubParsersAction[Parser]) -> None:
-    teams = _group(commands, "teams", "teams, to which keys and spend belong")
-    _json(_leaf(teams, "list", "teams:listing", "list the teams"))
-    create = _leaf(teams, "create", "teams:create", "make a team")
-    _name(create)
-    create.add_argument("--id", metavar="ID", help="an id of your own, for a team that exists elsewhere")
-    create.add_argument("--organization", metavar="ID")
-    _json(create)
-    show = _leaf(teams, "show", "teams:show", "show one team")
-    update = _leaf(teams, "update", "teams:update", "change a team")
-    delete = _leaf(teams, "delete", "teams:delete", "delete a team that has no keys")
-    for leaf in (show, update, delete):
-        leaf.add_argument("team", metavar="TEAM", help="its id or its name")
-        _json(leaf)
-    update.add_argument("--name", metavar="NAME")
-    update.add_argument("--organization", metavar="ID", help="`none` takes it out of its organization")
-
-
-def _keys(commands: argparse._SubParsersAction[Parser]) -> None:
-    keys = _group(commands, "keys", "keys, with which programs use the gateway")
-    listing = _leaf(keys, "list", "keys:listing", "list the keys")
-    listing.add_argument("--team", metavar="TEAM", help="only this team's, by id or name")
-    _json(listing)
-    create = _leaf(keys, "create", "keys:create", "make a key; its secret is shown this once")
-    _name(create)
-    create.add_argument("--id", metavar="ID", help="an id of your own, for a key that exists elsewhere")
-    secret = create.add_mutually_exclusive_group()
-    secret.add_argument("--key-file", metavar="FILE", help="take the secret from this file (`-`: standard input)")
-    secret.add_argument("--key-sha256", metavar="HEX", help="keep a secret of which only this hash is known")
-    show = _leaf(keys, "show", "keys:show", "show one key, without its secret")
-    update = _leaf(keys, "update", "keys:update", "change a key")
-    delete = _leaf(keys, "delete", "keys:delete", "revoke a key; reports still name it")
-    rotate = _leaf(keys, "rotate", "keys:rotate", "give a key a new secret; it is shown this once")
-    for leaf in (show, update, delete, rotate):
-        leaf.add_argument("key", metavar="KEY", help="its id or its name")
-    for leaf in (create, show, update, delete, rotate):
-        _json(leaf)
-    update.add_argument("--name", metavar="NAME")
-    for leaf in (create, update):
-        leaf.add_argument("--team", metavar="TEAM", help="by id or name; `none` for no team")
-        leaf.add_argument("--user", metavar="ID", help="`none` for no user")
-        leaf.add_argument(
-            "--models", metavar="A,B,…", help="what it may use, such as `openai/*,gpt-4o*`; `all` for all"
-        )
-        leaf.add_argument("--expires-at", metavar="WHEN", help="2027-01-01 or 2027-01-01T08:00:00Z; `never`")
-        leaf.add_argument("--scopes", metavar="A,B,…", help="`none` for none")
-    overlap = _count(0, OVERLAP_SECONDS_MAX)
-    rotate.add_argument(
-        "--overlap-seconds", metavar="N", type=overlap, default=0, help="how long the old one still works"
-    )
 
 
 def _prices(commands: argparse._SubParsersAction[Parser]) -> None:
@@ -198,9 +116,15 @@ def _prices(commands: argparse._SubParsersAction[Parser]) -> None:
 def _usage(commands: argparse._SubParsersAction[Parser]) -> None:
     usage = _leaf(commands, "usage", "usage:usage", "report requests, tokens and cost")
     usage.add_argument(
-        "--by", metavar="A,B,…", default=BY_DEFAULT, help="team, user, key, model, provider, day, tag:NAME"
+        "--by",
+        metavar="A,B,…",
+        default=BY_DEFAULT,
+        help="organization, team, user, key, end_user, model, provider, day, tag:NAME",
     )
-    usage.add_argument("--team", metavar="TEAM", help="only this team's, by id or name")
+    for name in ("organization", "team", "user", "key"):
+        usage.add_argument(f"--{name}", metavar=name.upper(), help=f"only this {name}'s, by id or name")
+    usage.add_argument("--model", metavar="MODEL", help="only this model's")
+    usage.add_argument("--provider", metavar="NAME", help="only this provider's")
     usage.add_argument("--from", metavar="D", dest="start", help="from this day or instant on, such as 2026-11-25")
     usage.add_argument("--to", metavar="D", dest="end", help="up to this day or instant, which is not included")
     usage.add_argument("--timezone", metavar="ZONE", help="whose days are meant, such as Europe/Berlin (default: UTC)")
@@ -251,22 +175,6 @@ def _local(commands: argparse._SubParsersAction[Parser]) -> None:
     for leaf in (start, stop):
         _json(leaf)
     logs.add_argument("--lines", metavar="N", type=_count(1, LOG_LINES_MAX), default=200, help="at most (default: 200)")
-
-
-class _Count:
-    """An argument's type; argparse shows its name where the text is no number."""
-
-    def __init__(self, low: int, high: int) -> None:
-        self.low, self.high = low, high
-
-    def __call__(self, text: str) -> int:
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and self.low <= int(text) <= self.high):
-            raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number from {self.low} to {self.high}")
-        return int(text)
-
-
-def _count(low: int, high: int) -> _Count:
-    return _Count(low, high)
 
 
 def leaves(node: argparse.ArgumentParser) -> Iterable[argparse.ArgumentParser]:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.desk import Desk, address, find_id, rows
+from gateway.cli.key_rules import rules, words_of
 from gateway.cli.refusal import Refused
+from gateway.cli.said import NONE, given, id_or_none, meant_or_none, tell, tell_all
 from gateway.cli.situation import new_name
-from gateway.cli.tables import fields, json_text, listing_json, table
+from gateway.cli.tables import json_text
 
 if TYPE_CHECKING:
     from gateway.cli.situation import Situation
 
 COLUMNS: Final = ("id", "name", "prefix", "team_id", "models_allowed", "expires_at", "revoked_at")
-NONE: Final = "none"
 SECRET_BYTES_MAX: Final = 4096
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
@@ -25,20 +26,20 @@ def listing(here: Situation) -> None:
     desk = here.desk()
     team = here.option("team")
     found = list(rows(desk, "keys", team_id=find_id(desk, "teams", team) if team else None))
-    print(listing_json(found) if here.option("json") else table(found, COLUMNS))
+    tell_all(here, found, COLUMNS)
 
 
 def create(here: Situation) -> None:
     desk = here.desk()
     asked = {"name": new_name(here), "id": here.option("id"), "key_sha256": here.option("key_sha256")}
     asked |= {"key": _secret(here)} | _change(here, desk)
-    made = desk.ask("POST", address("keys"), {name: value for name, value in asked.items() if value is not None})
+    made = desk.ask("POST", address("keys"), given(asked))
     _tell_secret(here, made)
 
 
 def show(here: Situation) -> None:
     desk = here.desk()
-    _tell(here, desk.ask("GET", address("keys", find_id(desk, "keys", here.option("key")))))
+    tell(here, desk.ask("GET", address("keys", find_id(desk, "keys", here.option("key")))))
 
 
 def update(here: Situation) -> None:
@@ -47,8 +48,8 @@ def update(here: Situation) -> None:
     if here.option("name") is not None:
         change["name"] = here.option("name")
     if not change:
-        raise Refused("nothing to change: give --name, --team, --user, --models, --expires-at or --scopes")
-    _tell(here, desk.ask("PATCH", address("keys", find_id(desk, "keys", here.option("key"))), change))
+        raise Refused("nothing to change: give --name, --team, --user, --models, --limits, --tags, --expires-at, …")
+    tell(here, desk.ask("PATCH", address("keys", find_id(desk, "keys", here.option("key"))), change))
 
 
 def delete(here: Situation) -> None:
@@ -65,27 +66,21 @@ def rotate(here: Situation) -> None:
     _tell_secret(here, desk.ask("POST", address("keys", key_id, "rotate"), overlap))
 
 
-def _change(here: Situation, desk: Desk) -> dict[str, object]:
+def _change(here: Situation, desk: Desk) -> dict[str, Any]:
     """The options that a key's making and its changing have in common; one not given changes nothing."""
-    change: dict[str, object] = {}
+    change = rules(here)
     if (team := here.option("team")) is not None:
-        change["team_id"] = None if team == NONE else find_id(desk, "teams", team)
+        change["team_id"] = id_or_none(desk, "teams", team)
     if (user := here.option("user")) is not None:
-        change["user_id"] = None if user == NONE else user
-    if (models := here.option("models")) is not None:
-        change["models_allowed"] = _words(models, "all")
+        change["user_id"] = meant_or_none(desk, "users", user)
     if (scopes := here.option("scopes")) is not None:
-        change["scopes"] = _words(scopes, NONE)
+        change["scopes"] = words_of(scopes, NONE)
     if (expires := here.option("expires_at")) is not None:
         # A day ends a key as it begins, in UTC: the sooner of what may have been meant.
         change["expires_at"] = (
             None if expires == "never" else f"{expires}T00:00:00Z" if _DAY.fullmatch(expires) else expires
         )
     return change
-
-
-def _words(text: str, nothing: str) -> list[str]:
-    return [] if text == nothing else [word.strip() for word in text.split(",") if word.strip()]
 
 
 def _secret(here: Situation) -> str | None:
@@ -102,11 +97,7 @@ def _secret(here: Situation) -> str | None:
         raise Refused(f"the key cannot be read from {name}: {reason}") from None
 
 
-def _tell(here: Situation, key: dict[str, Any]) -> None:
-    print(json_text(key) if here.option("json") else fields(key))
-
-
 def _tell_secret(here: Situation, made: dict[str, Any]) -> None:
-    _tell(here, made)
+    tell(here, made)
     if made.get("key") and sys.stderr.isatty():
         print("Keep the key now: it is not shown again.", file=sys.stderr)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.over_http import HttpDesk
 from gateway.cli.refusal import Refused
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gateway.cli.desk import Desk
     from gateway.config.schema import Settings
 
@@ -28,6 +27,12 @@ def desk(settings: Settings) -> Desk:
     if found is not None:
         return HttpDesk(*found, admin_key(settings, found))
     return books(settings)
+
+
+def untouched(settings: Settings) -> bool:
+    """No gateway runs and there is no database yet: looking into it would make one."""
+    file = settings.state.database_url.removeprefix("sqlite:///")
+    return settings.state.migrates_itself and not Path(file).exists() and running(settings) is None
 
 
 def gateway(settings: Settings) -> Desk:

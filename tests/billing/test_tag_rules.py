@@ -25,6 +25,10 @@ def test_fixed_tags_are_added_and_the_teams_value_stands() -> None:
     )
 
 
+def test_a_fixed_tag_without_a_value_is_the_plain_tag_that_requests_send() -> None:
+    assert tagged(rules({"beta": ""}), ("beta",)) == ("beta",)
+
+
 def test_a_fixed_tag_may_be_repeated_but_not_contradicted() -> None:
     fixed = rules({"env": "prod"})
     assert tagged(fixed, ("env=prod",)) == ("env=prod",)

@@ -24,6 +24,11 @@ class FakeGateway:
     page_rows_max: int = 1000
     teams: dict[str, dict[str, Any]] = field(default_factory=dict)
     keys: dict[str, dict[str, Any]] = field(default_factory=dict)
+    organizations: dict[str, dict[str, Any]] = field(default_factory=dict)
+    users: dict[str, dict[str, Any]] = field(default_factory=dict)
+    budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
+    limits: dict[str, dict[str, Any]] = field(default_factory=dict)
+    members: list[dict[str, Any]] = field(default_factory=list)
     usage: list[dict[str, Any]] = field(default_factory=list)
     replicas: list[dict[str, Any]] = field(default_factory=list)
     asked: list[tuple[str, str]] = field(default_factory=list)
@@ -38,8 +43,15 @@ class FakeGateway:
             return refused(401, "Send the admin key.")
         parts = [unquote(part) for part in url.path.removeprefix("/admin/v1/").split("/")]
         match method, parts:
-            case "GET", ["teams"]:
-                return self.page(list(self.teams.values()), query)
+            case "GET", [("teams" | "organizations" | "users" | "budgets" | "limits") as room]:
+                return self.page(list(getattr(self, room).values()), query)
+            case "POST", [("organizations" | "users" | "budgets") as room]:
+                return self.create(getattr(self, room), room.removesuffix("s"), {"name": "-"} | body)
+            case "POST", ["limits"]:
+                self.limits[body["model"]] = {"id": body["model"], **body}
+                return 201, self.limits[body["model"]]
+            case _, ["teams", team_id, "members", *rest]:
+                return self.of_team(method, team_id, rest, body, query)
             case "GET", ["keys"]:
                 wanted = query.get("team_id")
                 return self.page([key for key in self.keys.values() if wanted in (None, key["team_id"])], query)
@@ -51,8 +63,11 @@ class FakeGateway:
                 return self.create_key(body)
             case "POST", ["keys", key_id, "rotate"] if key_id in self.keys:
                 return 201, self.keys[key_id] | {"key": "tp-rotated", "overlap": body["overlap_seconds"]}
-            case ("GET" | "PATCH" | "DELETE") as verb, [("teams" | "keys") as room, one]:
-                return self.one(self.teams if room == "teams" else self.keys, verb, room, one, body)
+            case ("GET" | "PATCH" | "DELETE") as verb, [
+                ("teams" | "keys" | "organizations" | "users" | "budgets" | "limits") as room,
+                one,
+            ]:
+                return self.one(getattr(self, room), verb, room, one, body)
         return self.local(method, parts, query)
 
     def page(self, rows: list[dict[str, Any]], query: dict[str, str]) -> tuple[int, Any]:
@@ -91,12 +106,24 @@ class FakeGateway:
             return refused(404, f"There is no {name.removesuffix('s')} {one}.")
         if verb == "PATCH":
             room[one] |= body
-        if verb == "DELETE" and name == "teams":
+        if verb == "DELETE" and name != "keys":
             del room[one]
             return 204, None
         if verb == "DELETE":
             room[one]["revoked_at"] = CREATED_AT
         return 200, room[one]
+
+    def of_team(
+        self, method: str, team_id: str, rest: list[str], body: dict[str, Any], query: dict[str, str]
+    ) -> tuple[int, Any]:
+        if method == "GET":
+            return self.page([row for row in self.members if row["team_id"] == team_id], query)
+        member = {"team_id": team_id, "user_id": rest[0] if rest else body["user_id"], "created_at": CREATED_AT}
+        if method == "POST":
+            self.members.append(member)
+            return 201, member
+        self.members.remove(member)
+        return 204, None
 
     def local(self, method: str, parts: list[str], query: dict[str, str]) -> tuple[int, Any]:
         mine = [row for row in self.replicas if parts[:1] == ["local"] and parts[1:2] in ([], [row["model"]])]

@@ -58,6 +58,7 @@ def test_a_listing_is_a_table_or_json_and_whole_whatever_a_page_holds(served: Ho
 
 def test_a_key_is_made_with_what_was_asked_and_its_secret_is_told_once(served: Home, gateway: FakeGateway) -> None:
     served.run("teams", "create", "blue")
+    served.run("users", "create", "u@example.com", "--id", "u")
     made = served.run(
         "keys", "create", "k", "--team", "blue", "--user", "u", "--models", "openai/*, gpt-4o*",
         "--expires-at", "2027-01-01", "--scopes", "a,b", "--json",
@@ -82,7 +83,8 @@ def test_a_made_key_is_told_to_people_too(served: Home) -> None:
 
 
 def test_a_key_is_changed_by_what_is_named_alone(served: Home, gateway: FakeGateway) -> None:
-    served.run("keys", "create", "k", "--models", "a", "--user", "u")
+    served.run("users", "create", "u@example.com", "--id", "u")
+    served.run("keys", "create", "k", "--models", "a", "--user", "u@example.com")
     assert served.run("keys", "update", "k", "--name", "n", "--models", "all", "--user", "none").status == 0
     assert served.run("keys", "update", "n", "--expires-at", "never", "--team", "none", "--scopes", "none").status == 0
     key = gateway.keys["key_1"]
@@ -133,7 +135,7 @@ def test_an_own_secret_comes_from_a_file_or_standard_input_never_from_the_words(
         (["teams", "show", "green"], "there is no team 'green'; `turnpike teams list` shows them"),
         (["keys", "show", "green"], "there is no key 'green'; `turnpike keys list` shows them"),
         (["keys", "create", "k", "--team", "green"], "there is no team 'green'"),
-        (["teams", "update", "blue"], "nothing to change: give --name or --organization"),
+        (["teams", "update", "blue"], "nothing to change: give --name, --organization, --models"),
         (["keys", "update", "x"], "nothing to change: give --name, --team, "),
         (["teams", "create", ""], "name: must not be empty"),
         (["teams", "create", "blue", "--id", "team_1"], "There is a team team_1 already."),

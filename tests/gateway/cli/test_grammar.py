@@ -13,7 +13,13 @@ from gateway.cli.main import main
 
 COMMANDS = """
 serve; config check; config schema; version; migrate; usage
+organizations list; organizations create; organizations show; organizations update; organizations delete
 teams list; teams create; teams show; teams update; teams delete
+users list; users create; users show; users update; users delete
+members list; members create; members delete
+budgets list; budgets create; budgets show; budgets update; budgets delete
+limits list; limits create; limits show; limits update; limits delete
+apply; import litellm
 prices list; prices show; prices create; prices import; prices delete; prices reprice
 keys list; keys create; keys show; keys update; keys delete; keys rotate
 ledger verify; ledger show; ledger reconcile; ledger close

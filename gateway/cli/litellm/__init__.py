@@ -1,0 +1,1 @@
+"""`turnpike import litellm`: a LiteLLM proxy's configuration, people, keys, budgets and spend, in our words."""

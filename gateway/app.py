@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import hashlib
+import logging
 import os
 import random
 import secrets
@@ -18,6 +19,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from billing.alerts import thresholds_of
 from billing.books import Books
 from billing.budget_events import Alerts
@@ -26,6 +29,7 @@ from billing.keys import SECRET_BYTES, Key, KeyRing, digest, mint
 from billing.limits import Limit
 from billing.price_book import PriceBook
 from billing.price_table import PriceTable, UsdRow, UsdTier, price_from_row
+from billing.retention import drop_old_requests
 from billing.store import Store, prefix_of
 from billing.tenancy import Tenancy
 from cache.exact import ExactCache
@@ -71,7 +75,10 @@ if TYPE_CHECKING:
 
 # The first answers come before the pages.
 ADMIN_BUILT_AFTER_S: Final = 1.0
+log = logging.getLogger("turnpike")
+
 TEND_S: Final = 0.5
+DROP_S: Final = 3600.0
 CHAT_PATH: Final = "/chat/completions"
 VERSION: Final = "0.1.0"
 _ECHO_ROW: Final = ProviderDefaults(name=DEMO, base_url="", key_env=None)
@@ -103,6 +110,7 @@ class App:
     alerts: Alerts
     admin: "_Admin"
     _tending: asyncio.TimerHandle | None = None
+    _dropping: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
         """Recovers what an earlier boot left, and starts the background work."""
@@ -123,6 +131,14 @@ class App:
         gc.set_threshold(200_000, 20, 50)
         self.services.loop.call_later(ADMIN_BUILT_AFTER_S, self.admin.begin)
         self._tend()
+        if self.worker.index == 0:
+            self._drop_old()
+
+    def _drop_old(self) -> None:
+        """Hourly, by one worker, on a thread."""
+        loop, days = self.services.loop, self.settings.retention.requests_days
+        loop.run_in_executor(None, _without_old_requests, self.store, days)
+        self._dropping = loop.call_later(DROP_S, self._drop_old)
 
     def _tend(self) -> None:
         self.services.books.tend()
@@ -135,14 +151,25 @@ class App:
             if provider.connections is not None:
                 provider.connections.close()
         self.services.sweep.stop()
-        if self._tending is not None:
-            self._tending.cancel()
+        for timer in (self._tending, self._dropping):
+            if timer is not None:
+                timer.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self.refresh.close)
         await asyncio.get_running_loop().run_in_executor(None, self.services.books.close)
         await asyncio.get_running_loop().run_in_executor(None, self.alarms.close)
         self.services.rates.close()
         await self.bus.close()
         self.store.close()
+
+
+def _without_old_requests(store: Store, requests_days: int) -> None:
+    try:
+        dropped = drop_old_requests(store.engine, requests_days, now_us())
+    except SQLAlchemyError:
+        log.exception("old rows of the request log were not dropped: tried again in an hour")
+    else:
+        if dropped:
+            log.info("dropped %d rows of requests older than %d days", dropped, requests_days)
 
 
 def new_key(name: str) -> tuple[str, Key]:
@@ -185,6 +212,8 @@ def build(
         state=directory,
         journal_sync=settings.billing.journal_sync,
         loop=_Loop(loop),
+        database_grace_s=settings.billing.database_grace_s,
+        refuse_when_down=settings.billing.database_down == "refuse",
     )
     webhooks = [
         Webhook(row.url.get_secret_value(), row.secret.get_secret_value().encode(), frozenset(row.events))
@@ -245,7 +274,8 @@ def build(
         response_body_bytes_max=settings.server.response_body_bytes_max,
         sse_keepalive_s=settings.server.sse_keepalive_s,
         drain_cancelled=settings.billing.cancelled_stream == "drain",
-        over_budget="reject",
+        over_budget=settings.routing.over_budget,
+        open_when_down=settings.billing.database_down == "open",
         started_at_us=now_us(),
     )
     _gauges(services)
@@ -292,7 +322,7 @@ def build(
 
 def _books_left(settings: Settings, alerts: Alerts, alarms: Alarms, journal: Path, writer: int) -> Books:
     """On a journal that no worker has any more, to post what is in it."""
-    books = Books(settings.state.database_url, journal, clock=now_us, writer=writer)
+    books = Books(settings.state.database_url, journal, clock=now_us, writer=writer, state=settings.state.directory)
     books.tell(alerts, alarms.on_crossed)
     return books
 

@@ -12,7 +12,7 @@ from billing.holds import charge_of
 from billing.journal import JournalFull
 from billing.money import usd_text
 from billing.price import UNPRICED, Usage, cost_nano_usd
-from billing.wallets import NOTHING, BudgetRefused
+from billing.wallets import NOTHING, BudgetBackendUnavailable, BudgetRefused
 from gateway import echo
 from gateway.answer import Answer, AnswerTimedOut
 from gateway.caller import Facts
@@ -153,7 +153,12 @@ async def take_slowly(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -
         return answer
     if isinstance(answer, Exception):
         attempt.wallets = NOTHING
-        raise answer
+        if not (s.open_when_down and isinstance(answer, BudgetBackendUnavailable)):
+            raise answer
+        # By explicit policy: it is posted once the database is back, whatever the budget says then.
+        attempt.asks = False
+        attempt.why = f"{attempt.why}; not checked against its budgets, whose database is away"
+        return None
     attempt.asks = False
     if answer < hold.amount_nano_usd:
         attempt.hold = hold._replace(amount_nano_usd=answer)

@@ -68,7 +68,7 @@ class Search:
                 if refused is not None:
                     self._turn_away(refused, road)
                     continue
-            self._tell(attempt, why)
+            self._tell(attempt, attempt.why)
             provider.in_flight += 1
             try:
                 await make(s, ride, self._ask, self._facts, attempt, self._stream(attempt))

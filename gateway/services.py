@@ -54,4 +54,5 @@ class Services:
     sse_keepalive_s: float
     drain_cancelled: bool
     over_budget: str
+    open_when_down: bool
     started_at_us: int

@@ -29,7 +29,6 @@ KEYS: Final[Mapping[Pattern, object]] = {
     ("providers", "*", "cancelled_stream"): None,
     ("local", "gpu_hour_usd"): None,
     ("local", "models", "*", "idle_sleep_s"): None,
-    ("routing", "over_budget"): "reject",
     ("cache", "semantic", "enabled"): False,
     ("cache", "semantic", "error_max"): Decimal("0.01"),
     ("cache", "semantic", "probability_min"): Decimal("0.90"),
@@ -38,17 +37,14 @@ KEYS: Final[Mapping[Pattern, object]] = {
     ("cache", "semantic", "scope"): "team",
     ("cache", "semantic", "judge"): None,
     ("cache", "semantic", "shadow_ratio"): Decimal("0.01"),
-    ("billing", "database_grace_s"): 30,
-    ("billing", "database_down"): "refuse",
     ("telemetry", "otlp_endpoint"): None,
     ("telemetry", "sample_ratio"): 1,
     ("telemetry", "capture"): "none",
     ("metrics", "listen"): None,
-    ("retention", "requests_days"): 90,
     ("retention", "bodies_days"): 7,
 }
 # Sections of which nothing is read yet: the schema does not know them, so they are taken out whole.
-SECTIONS: Final[frozenset[Pattern]] = frozenset({("secrets",), ("retention",), ("cache", "semantic")})
+SECTIONS: Final[frozenset[Pattern]] = frozenset({("secrets",), ("cache", "semantic")})
 
 
 @dataclass(frozen=True, slots=True)

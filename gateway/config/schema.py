@@ -231,6 +231,8 @@ class DeploymentRow(Section):
 class RoutingSection(Section):
     fallbacks: dict[str, tuple[Name, ...]] = Field(default_factory=dict)
     """Names tried in order when every deployment of a name has failed."""
+    over_budget: Literal["reject", "downgrade"] = "reject"
+    """What happens when a budget has no room and says nothing itself: refuse, or try the cheapest allowed target."""
 
 
 class ExactCacheSection(Section):
@@ -264,10 +266,19 @@ class BillingSection(Section):
     journal_sync: Literal["os", "always"] = "os"
     """What a power cut may lose: `os` leaves it to the operating system, `always` waits for the disk twice an attempt,
     before the first byte goes upstream and when its usage is known. A killed process loses nothing."""
+    database_grace_s: Annotated[Count, Field(ge=0, le=86_400)] = 30
+    """While the database is away keys under a hard budget spend what is leased, this long."""
+    database_down: Literal["refuse", "open"] = "refuse"
+    """What such a key gets then, or when nothing is leased: 503, or an answer that is posted later, unchecked."""
     unknown_outcome: Literal["charge_hold"] = "charge_hold"
     """What an attempt costs that a provider may have billed and whose usage never arrived: all that was held."""
     cancelled_stream: Literal["cancel", "drain"] = "cancel"
     """When the client hangs up: stop the provider, or read on to its bill."""
+
+
+class RetentionSection(Section):
+    requests_days: Annotated[Count, Field(ge=1, le=36_500)] = 90
+    """How long a request's row is kept, in days. Ledger entries and sums are kept for ever."""
 
 
 class TelemetrySection(Section):
@@ -332,6 +343,8 @@ class Settings(Section):
     """How much each key may ask, where the key says nothing."""
     billing: BillingSection = BillingSection()
     """How costs are kept."""
+    retention: RetentionSection = RetentionSection()
+    """How long what is told about requests is kept."""
     telemetry: TelemetrySection = TelemetrySection()
     """What is told about requests."""
     metrics: MetricsSection = MetricsSection()

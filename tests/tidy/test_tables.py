@@ -152,6 +152,7 @@ SECTIONS: Final[Mapping[str, dict[str, object]]] = {
     "limits": keys(schema.LimitsSection),
     "billing": keys(schema.BillingSection),
     "alerts": {**keys(schema.AlertsSection), **keys(schema.WebhookRow, "webhooks.N.")},
+    "retention": keys(schema.RetentionSection),
     "telemetry, metrics": {**keys(schema.TelemetrySection, "telemetry."), **keys(schema.MetricsSection, "metrics.")},
 }
 

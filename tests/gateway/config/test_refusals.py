@@ -283,3 +283,12 @@ routing: {fallbacks: {chat: [lab/other, local/qwen], lab/other: [chat]}}
         "override": '{"a":[1,0.5]}',
         "stop": ("a", "2"),
     }
+
+
+def test_keys_of_budgets_and_of_retention_are_read() -> None:
+    text = """
+routing: {over_budget: downgrade}
+billing: {database_grace_s: 5, database_down: open}
+retention: {requests_days: 7}
+"""
+    assert problems(text) == []

@@ -33,7 +33,8 @@ dev:
 	@requirements/environment.sh .venv-dev dev
 
 test: dev chromium curl node
-	$(PYTEST) -m "not long" $(ARGS)
+	$(PYTEST) -m "not slow and not long" -n auto --dist loadfile --whole $(ARGS)
+	$(PYTEST) -m "slow and not long" $(ARGS)
 	@$(MAKE) test-compiled
 	@$(MAKE) test-others
 

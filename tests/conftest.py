@@ -22,6 +22,7 @@ EXAMPLES_FAST = 50
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="properties get all of their examples, in the fast tests too")
     parser.addoption("--compiled", action="store_true", help="the compiled build is under test, not the source tree")
 
 
@@ -35,7 +36,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # No deadline for one example: a busy machine is no fault of the code's.
     hypothesis.settings.register_profile("whole", deadline=None)
     hypothesis.settings.register_profile("fast", deadline=None, max_examples=EXAMPLES_FAST)
-    hypothesis.settings.load_profile("fast" if "not slow" in config.getoption("markexpr") else "whole")
+    hypothesis.settings.load_profile(
+        "fast" if "not slow" in config.getoption("markexpr") and not config.getoption("--whole") else "whole"
+    )
 
 
 def hot_modules() -> list[str]:

@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -114,7 +115,8 @@ class Gateway:
         self._given_admin_key = admin_key
         self._environ = environment({**({"TURNPIKE_ADMIN_KEY": admin_key} if admin_key else {}), **(environ or {})})
         self._process: subprocess.Popen[bytes] | None = None
-        self._client: httpx.Client | None = None
+        self._clients: list[httpx.Client] = []
+        self._local = threading.local()
         directory.mkdir(parents=True, exist_ok=True)
         self.config_file.write_text(yaml_text(self._whole(dict(config or {}))))
 
@@ -160,8 +162,16 @@ class Gateway:
 
     @property
     def client(self) -> httpx.Client:
-        assert self._client is not None, "the gateway was not started"
-        return self._client
+        """Each thread's own: a pool that threads share may close a connection under the one that reads from it."""
+        assert self._process is not None, "the gateway was not started"
+        client: httpx.Client | None = getattr(self._local, "client", None)
+        if client is None:
+            # The kernel gives a connection to a worker for good: with several, each request makes one of its own.
+            limits = httpx.Limits(max_keepalive_connections=None if self.workers == 1 else 0)
+            client = httpx.Client(base_url=self.base_url, timeout=30, trust_env=False, limits=limits)
+            self._local.client = client
+            self._clients.append(client)
+        return client
 
     def start(self) -> None:
         # It is written once every worker listens; one that was killed has left it behind.
@@ -176,9 +186,6 @@ class Gateway:
                 stderr=log,
                 start_new_session=True,
             )
-        # The kernel gives a connection to a worker for good: with several, each request makes one of its own.
-        limits = httpx.Limits(max_keepalive_connections=None if self.workers == 1 else 0)
-        self._client = httpx.Client(base_url=self.base_url, timeout=30, trust_env=False, limits=limits)
         eventually(self._ready, "GET /readyz answers 200", within_s=READY_S_MAX)
 
     def _ready(self) -> bool:
@@ -238,9 +245,9 @@ class Gateway:
         return self._process is not None and self._process.poll() is None
 
     def _close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        for client in self._clients:
+            client.close()
+        self._clients, self._local = [], threading.local()
 
     def logs(self) -> str:
         return self.log_file.read_text(errors="replace")

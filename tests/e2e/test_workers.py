@@ -287,17 +287,17 @@ def _replaced(gateway: Gateway, index: int, victim: int) -> None:
 
 def _reaching(gateway: Gateway, stopped: int, act: Callable[[], T]) -> T:
     """Acts through a worker that runs: a connection that the kernel gave to the stopped one is given up."""
-    usual = gateway._client
+    usual = gateway.client
     try:
         for _ in range(40):
-            with httpx.Client(base_url=gateway.base_url, timeout=30, trust_env=False) as gateway._client:
+            with httpx.Client(base_url=gateway.base_url, timeout=30, trust_env=False) as gateway._local.client:
                 try:
                     gateway.client.get("/healthz", timeout=0.5)
                 except httpx.TimeoutException:
                     continue
                 return act()
     finally:
-        gateway._client = usual
+        gateway._local.client = usual
     raise AssertionError(f"only the stopped worker {stopped} was reached")
 
 

@@ -43,7 +43,7 @@ test-fast: dev
 	$(PYTEST) -m "not slow and not long" -n auto --dist loadfile $(ARGS)
 
 test-long: dev chromium curl node
-	$(PYTEST) -m long $(ARGS)
+	$(PYTEST) -m long --figures bench/RESULTS.md $(ARGS)
 
 # The fast tests once more against the compiled build. Its environment finds the tests through the path file, behind the
 # installed packages; PYTHONSAFEPATH keeps the working folder from coming first. tests/conftest.py checks what was found.

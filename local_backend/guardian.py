@@ -58,9 +58,15 @@ def descendants(ancestor: int) -> list[int]:
     return found
 
 
+# What the guardian ignores and the child must not: they are held back until it has put that right.
+GIVEN_BACK = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD)
+
+
 def start(command: list[str], guardian: int) -> int:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, GIVEN_BACK)
     pid = os.fork()
     if pid:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return pid
     try:
         os.setsid()
@@ -68,8 +74,9 @@ def start(command: list[str], guardian: int) -> int:
         if os.getppid() != guardian:  # it died before the line above took effect
             os._exit(1)
         signal.set_wakeup_fd(-1)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGPIPE, signal.SIGCHLD):
+        for number in GIVEN_BACK:
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.execvp(command[0], command)  # noqa: S606  # no shell is the point
     except OSError as error:

@@ -26,6 +26,8 @@ class Desk(Protocol):
         """The answer's JSON, None where it has none; `Refused` with the reason otherwise."""
         ...
 
+    def close(self) -> None: ...
+
 
 def address(*parts: str, **query: str | int | None) -> str:
     """A path under the admin API. Names are escaped, options that were not given are left out."""

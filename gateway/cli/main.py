@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -23,10 +24,12 @@ INTERRUPTED: Final = 130
 def main(words: Sequence[str] | None = None, environ: Mapping[str, str] | None = None) -> int:
     """Does what the words say. What a command needs is imported when it runs, not before."""
     options = parser().parse_args(words)
-    here = Situation(os.environ if environ is None else environ, Path.cwd(), options)  # noqa: TID251 - the one place
+    given = os.environ if environ is None else environ  # noqa: TID251 - the one place
     module, _, function = options.does.partition(":")
     try:
-        status: int | None = getattr(import_module(f"gateway.cli.{module}"), function)(here)
+        with ExitStack() as closing:
+            here = Situation(given, Path.cwd(), options, closing)
+            status: int | None = getattr(import_module(f"gateway.cli.{module}"), function)(here)
         sys.stdout.flush()
     except Refused as refused:
         print(f"turnpike: {one_line(str(refused))}", file=sys.stderr)

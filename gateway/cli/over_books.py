@@ -32,6 +32,10 @@ WHERE: Final = "the database"
 class BooksDesk:
     app: ASGIApp
     admin_key: str
+    store: Store
+
+    def close(self) -> None:
+        self.store.close()
 
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         plain, _, query = path.partition("?")
@@ -74,7 +78,7 @@ def open_books(database_url: str, clock: Callable[[], int], state: Path | None =
         clock=clock,
         state=state,
     )
-    return BooksDesk(build_admin(rooms), key)
+    return BooksDesk(build_admin(rooms), key, store)
 
 
 async def _call(app: ASGIApp, scope: MutableMapping[str, Any], body: bytes) -> tuple[int, bytes]:

@@ -23,6 +23,9 @@ class HttpDesk:
     port: int
     admin_key: str
 
+    def close(self) -> None:
+        """Nothing stays open between two questions."""
+
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
         where = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
         connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_S_MAX)

@@ -11,6 +11,7 @@ from gateway.cli.refusal import Refused
 if TYPE_CHECKING:
     from argparse import Namespace
     from collections.abc import Mapping
+    from contextlib import ExitStack
 
     from gateway.cli.desk import Desk
     from gateway.config.schema import Settings
@@ -23,6 +24,8 @@ class Situation:
     environ: Mapping[str, str]
     folder: Path
     options: Namespace
+    closing: ExitStack
+    """Closes at the command's end what it opened."""
 
     def option(self, name: str) -> Any:
         return getattr(self.options, name, None)
@@ -47,9 +50,14 @@ class Situation:
 
     def desk(self) -> Desk:
         """The gateway that runs, or the books of one that does not."""
+        return self.desk_of(self.settings())
+
+    def desk_of(self, settings: Settings) -> Desk:
         from gateway.cli.reach import desk  # noqa: PLC0415
 
-        return desk(self.settings())
+        found = desk(settings)
+        self.closing.callback(found.close)
+        return found
 
 
 def new_name(here: Situation) -> str:

@@ -137,10 +137,10 @@ class Money(RuleBasedStateMachine):
     @rule(worker=st.integers(0, WORKERS - 1))
     def crash(self, worker: int) -> None:
         """What was in flight is charged whole: nobody heard what became of it."""
-        kill(self.crew.books[worker])
         for flight in self.flying:
             if flight.alive and flight.worker == worker:
                 self.end(flight, flight.hold.amount_nano_usd)
+        kill(self.crew.books[worker])
         self.crew.reopen(worker)
 
     @rule(budget=st.sampled_from(["team", "key", "tag"]), limit=st.integers(100, 3_000))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -18,7 +19,9 @@ from sqlalchemy.exc import OperationalError
 from billing.database import open_engine, writing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import Engine
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -45,10 +48,26 @@ print(longest, flush=True)
 """
 
 
+@contextmanager
+def opened(url: str, busy_ms: int = 5_000) -> Iterator[Engine]:
+    engine = open_engine(url, busy_ms=busy_ms)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture
+def writer(url: str) -> Iterator[Callable[[int], Engine]]:
+    """An engine that writes, and waits for its turn for so many milliseconds."""
+    with ExitStack() as stack:
+        yield lambda busy_ms: writing(stack.enter_context(opened(url, busy_ms)))
+
+
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     made = f"sqlite:///{tmp_path}/books.db"
-    with writing(open_engine(made)).begin() as tx:
+    with opened(made) as engine, writing(engine).begin() as tx:
         tx.execute(text("CREATE TABLE counts (count INTEGER)"))
         tx.execute(text("INSERT INTO counts VALUES (0)"))
     return made
@@ -97,7 +116,7 @@ def writers(url: str) -> Iterator[Writers]:
 
 
 def count(url: str) -> int:
-    with open_engine(url).begin() as tx:
+    with opened(url) as engine, engine.connect() as tx:
         found: int = tx.execute(text("SELECT count FROM counts")).scalar_one()
         return found
 
@@ -115,11 +134,11 @@ def test_four_processes_write_in_turn_and_none_of_them_starves(url: str, writers
 
 
 def test_one_that_is_stopped_in_mid_transaction_is_not_waited_for_longer_than_the_limit(
-    url: str, writers: Writers
+    url: str, writers: Writers, writer: Callable[[int], Engine]
 ) -> None:
     stopped = writers.start("stopped", 1, 1_500)
     writers.go()
-    other = writing(open_engine(url, busy_ms=200))
+    other = writer(200)
     _until_refused(url)
     stopped.send_signal(signal.SIGSTOP)
     began = time.monotonic()
@@ -133,8 +152,8 @@ def test_one_that_is_stopped_in_mid_transaction_is_not_waited_for_longer_than_th
     assert count(url) == 2
 
 
-def test_a_turn_ends_with_its_transaction_however_that_ends(url: str) -> None:
-    engine = writing(open_engine(url, busy_ms=100))
+def test_a_turn_ends_with_its_transaction_however_that_ends(url: str, writer: Callable[[int], Engine]) -> None:
+    engine = writer(100)
     with pytest.raises(ZeroDivisionError), engine.begin():
         _ = 1 // 0
     with pytest.raises(OperationalError), engine.begin() as tx:
@@ -149,8 +168,10 @@ def test_a_turn_ends_with_its_transaction_however_that_ends(url: str) -> None:
     assert count(url) == 7
 
 
-def test_threads_of_one_process_take_turns_too_and_one_that_gave_up_holds_nothing(url: str) -> None:
-    patient, hasty = writing(open_engine(url)), writing(open_engine(url, busy_ms=50))
+def test_threads_of_one_process_take_turns_too_and_one_that_gave_up_holds_nothing(
+    url: str, writer: Callable[[int], Engine]
+) -> None:
+    patient, hasty = writer(5_000), writer(50)
     inside, leave = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -170,8 +191,8 @@ def test_threads_of_one_process_take_turns_too_and_one_that_gave_up_holds_nothin
     assert count(url) == 3
 
 
-def test_readers_wait_for_nobody(url: str) -> None:
-    with writing(open_engine(url)).begin() as tx:
+def test_readers_wait_for_nobody(url: str, writer: Callable[[int], Engine]) -> None:
+    with writer(5_000).begin() as tx:
         tx.execute(text("UPDATE counts SET count = 5"))
         assert count(url) == 0
 

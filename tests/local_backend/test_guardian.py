@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -96,6 +97,29 @@ async def test_the_ward_gets_its_signals_back(tmp_path: Path) -> None:
     async with guarded(tmp_path, "sleep 600") as (process, record):
         os.kill(record.leader.pid, signal.SIGTERM)
         assert await process.wait() == 128 + signal.SIGTERM
+
+
+def without_a_pause(path: Path) -> Record:
+    """The record as soon as it is there: a moment later the child has put its signals right already."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        record = read_record(path)
+        if record is not None:
+            return record
+    raise AssertionError("no record")
+
+
+async def test_a_signal_to_a_ward_that_has_hardly_begun_is_not_lost(tmp_path: Path) -> None:
+    path = tmp_path / "ward.json"
+    for _ in range(5):
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(GUARDIAN), str(path), "sh", "-c", "sleep 600"),
+            stdin=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        record = without_a_pause(path)
+        os.kill(record.leader.pid, signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 10) == 128 + signal.SIGTERM
 
 
 async def test_a_killed_guardian_takes_its_ward_along(tmp_path: Path) -> None:

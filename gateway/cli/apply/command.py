@@ -32,7 +32,7 @@ def apply(here: Situation) -> int:
         wanted = desired(_document(here.option("path"), here.environ))
         checked(wanted)
         settings = here.settings()
-        desk = None if dry_run and reach.untouched(settings) else reach.desk(settings)
+        desk = None if dry_run and reach.untouched(settings) else here.desk_of(settings)
         there = {} if desk is None else present(desk, wanted, prune=prune)
         changes = plan(wanted, there, datetime.now(UTC), prune=prune)  # noqa: TID251
     except ConfigError as error:

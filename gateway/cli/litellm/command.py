@@ -125,7 +125,7 @@ def _bring(here: Situation, settings: Settings, found: Converted, notes: Notes) 
     wanted = desired(Document(dict(found.tree)))
     try:
         checked(wanted)
-        desk = None if dry_run and reach.untouched(settings) else reach.desk(settings)
+        desk = None if dry_run and reach.untouched(settings) else here.desk_of(settings)
         there = present(desk, wanted, prune=False) if desk is not None else {}
         # Whoever revoked a key here since meant it.
         revoked = {row["id"] for row in there.get("keys", []) if gone(row)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,12 @@ def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
         return
     url = f"sqlite:///{tmp_path / 'turnpike.db'}"
     migrate(url)
-    books = open_books(url, clock=lambda: NOW_AT_US)
-    if request.param == "over the books":
-        yield books
-        return
-    with listening(books.app) as port:
-        yield HttpDesk("127.0.0.1", port, books.admin_key)
+    with closing(open_books(url, clock=lambda: NOW_AT_US)) as books:
+        if request.param == "over the books":
+            yield books
+            return
+        with listening(books.app) as port:
+            yield HttpDesk("127.0.0.1", port, books.admin_key)
 
 
 @contextmanager

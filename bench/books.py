@@ -1,4 +1,7 @@
-"""What a request costs in the books, in microseconds of CPU: `python bench/books.py [requests]`."""
+"""What a request costs in the books, in microseconds of CPU: `python bench/books.py [requests] [budgets]`.
+
+`budgets`: every hold is taken from a budget on each of nine scopes.
+"""
 
 import gc
 import sys
@@ -7,9 +10,15 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
+from billing.audit import Actor
 from billing.books import AttemptRow, Books, EntryKind, Hold, RequestRow
+from billing.budgets import Budget
+from billing.holds import charge_of
 from billing.migrating import migrate
 from billing.price import Price, Usage
+from billing.store import Store
+from billing.wallets import NOTHING, Wallet
+from billing.windows import Window
 
 PRICE = Price("openai/gpt-5-mini 2026-11-01", 250_000, 2_000_000, 25_000, 250_000, 2_000_000, 250_000, 2_000_000)
 USAGE = Usage(input_tokens=1200, cached_input_tokens=200, output_tokens=300)
@@ -28,15 +37,24 @@ def hold(number: int) -> Hold:
         AT_US + number,
         f"key_{number % 20}",
         f"team_{number % 5}",
-        None,
-        None,
+        f"user_{number % 20}",
+        f"end_{number % 20}",
         "openai",
         "gpt-5-mini",
         "chat",
         ("feature=search",),
         PRICE,
         1_500_000,
+        "org_1",
     )
+
+
+SCOPES = ("organization", "team", "user", "member", "key", "tag", "model", "end_user", "provider")
+
+
+def budget(scope_type: str) -> Budget:
+    each = "feature=*" if scope_type == "tag" else "*"
+    return Budget(scope_type, scope_type, each, None, 10**15, None, Window.DAY, "UTC", None)
 
 
 def row(held: Hold) -> RequestRow:
@@ -73,23 +91,43 @@ def main() -> None:
         url = f"sqlite:///{directory}/books.db"
         migrate(url)
         with (Path(directory) / "log").open("ab", buffering=0) as log:
-            books = Books(url, Path(directory) / "journal", clock=now_us, sink=log.write)
+            store = Store(url)
+            for scope_type in SCOPES if "budgets" in sys.argv else ():
+                store.budgets.create(budget(scope_type), Actor("command"), AT_US)
+            store.close()
+            books = Books(url, Path(directory) / "journal", clock=lambda: AT_US, sink=log.write)
             measure(books, count)
+
+
+def take(books: Books, held: Hold) -> tuple[Wallet, ...]:
+    """As `gateway.attempt` does it; the first time from the database."""
+    if not books.wallets.limited:
+        return NOTHING
+    wallets = books.wallets.of(charge_of(held), held.opened_at_us)
+    if not books.wallets.take(wallets, held.amount_nano_usd, held.amount_nano_usd):
+        answers: list[int | Exception] = []
+        books.wallets.ask(wallets, held.amount_nano_usd, held.amount_nano_usd, answers.append)
+        if answers != [held.amount_nano_usd]:
+            raise SystemExit(f"bench: a hold was not let in: {answers}")
+    return wallets
 
 
 def measure(books: Books, count: int) -> None:
     flusher, journal = books._flusher, books._journal  # noqa: SLF001
     # The thread's own turns would mix into the figures: this thread takes them.
     journal.open()
-    spent = {"reserve_and_dispatch": 0, "settle": 0, "request": 0, "flusher": 0}
+    books.reload()
+    spent = {"take": 0, "reserve_and_dispatch": 0, "settle": 0, "request": 0, "flusher": 0}
     gc.freeze()  # as gateway/app.py does it
     gc.set_threshold(50_000, 20, 50)
     for start in range(0, count, FLUSH_EVERY):
         holds = [hold(n) for n in range(start, start + FLUSH_EVERY)]
         rows = [row(held) for held in holds]
         marks = [time.thread_time_ns()]
-        for held in holds:
-            books.reserve_and_dispatch(held)
+        taken = [take(books, held) for held in holds]
+        marks.append(time.thread_time_ns())
+        for held, wallets in zip(holds, taken, strict=True):
+            books.reserve_and_dispatch(held, wallets)
         marks.append(time.thread_time_ns())
         for held in holds:
             books.settle(held, USAGE, 850_000, EntryKind.ACTUAL)

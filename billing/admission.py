@@ -53,8 +53,8 @@ def share(left_nano_usd: int, holds: int) -> int:
     return left_nano_usd // (2 * (holds + 1))
 
 
-def slice_of(room: Room, workers: int) -> int:
-    """What a worker takes along beyond its holds, so that it need not come back for each."""
+def slice_of(room: Room, workers: int, kept_nano_usd: int = 0) -> int:
+    """What a worker takes along beyond its holds and what it has kept, so that it need not come back for each."""
     if room.contended or room.free_nano_usd <= 0:
         return 0
-    return room.free_nano_usd // (2 * workers)
+    return max((room.free_nano_usd + kept_nano_usd) // (2 * workers) - kept_nano_usd, 0)

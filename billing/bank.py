@@ -127,7 +127,7 @@ class Bank:
                 visit.now_at_us + CONTENDED_US if place in short and room.others else rows[place].contended_until_us
             )
             wanted = call.slice and place not in short
-            free.append(slice_of(room, max(self._workers, 1)) if wanted else 0)
+            free.append(slice_of(room, max(self._workers, 1), call.kept) if wanted else 0)
         granted = [
             (free_before - room.free_nano_usd, room.holds - holds_before)
             for (free_before, holds_before), room in zip(before, rooms, strict=True)

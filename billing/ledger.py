@@ -13,11 +13,11 @@ from sqlalchemy import Connection, Engine
 from billing import queries
 from billing.database import writing
 from billing.heads import Heads
-from billing.holds import EntryKind, Posting, charge_of
+from billing.holds import EntryKind, Hold, Posting, charge_of
 from billing.interned import cost_row, other_row, tags_of
 from billing.price import UNPRICED, Price, Usage
 from billing.request_log import RequestRow, pack_request
-from billing.scopes import Account, Dimensions, Rule, Rulebook
+from billing.scopes import Account, Rule, Rulebook
 from billing.seal import WHOLE, Imprints, account_digest, batch_hash, head_of, price_digest
 from billing.usage_span import QUARTER_US
 from billing.wallets import Wallet
@@ -73,16 +73,17 @@ class Ledger:
 
     def post(self, postings: Sequence[Posting], requests: Iterable[RequestRow], now_at_us: int, *, again: bool) -> None:
         """All of it or nothing. `again`: an earlier try may have gone through, so look before writing."""
-        taken = _taken_from(postings)
+        taken = leaving = _taken_from(postings)
         if any(posting[3] == _OVERRUN for posting in postings):
             postings = [part for posting in postings for part in split(posting)]
         try:
             with self._engine.begin() as tx:
                 if again:
                     postings = _not_yet_posted(tx, postings)
+                    leaving = _taken_from(postings)
                 end = before = self._end or queries.chain_end(tx, self._writer)
                 if postings:
-                    end = self._write(tx, postings, end, now_at_us)
+                    end = self._write(tx, postings, leaving, end, now_at_us)
                 queries.insert_requests(tx, [(row.request_id, row.at_us, pack_request(row)) for row in requests])
         except BaseException:
             # What was learned may have been rolled back, and whether the chain grew is not known.
@@ -110,17 +111,23 @@ class Ledger:
             queries.return_leases(tx, journal, "")
 
     def _write(
-        self, tx: Connection, postings: Sequence[Posting], end: tuple[int, bytes], now_at_us: int
+        self,
+        tx: Connection,
+        postings: Sequence[Posting],
+        leaving: Mapping[Wallet, int],
+        end: tuple[int, bytes],
+        now_at_us: int,
     ) -> tuple[int, bytes]:
         last_id, prev_hash = end
         first_id = max(((now_at_us - EPOCH_US) << 12) | self._writer, last_id + WRITERS_MAX)
         counted = _counted(tx, postings)
-        posted = self._posted_to(tx, postings)
+        self._read_rules(tx)
         try:
             rows = self._rows(postings, first_id, counted)
         except KeyError:
             self._learn(tx, postings, now_at_us)
             rows = self._rows(postings, first_id, counted)
+        posted = self._posted_to(tx, postings, rows)
         queries.insert_entries(tx, rows)
         head = head_of(rows, self._writer, now_at_us)
         imprints = self._known.imprints
@@ -129,7 +136,7 @@ class Ledger:
         queries.insert_batch(tx, batch)
         queries.add_to_usage(tx, batch)
         # Last, because from here to the commit nobody else comes to these accounts.
-        leased = {wallet.id: amount for wallet, amount in _taken_from(postings).items()}
+        leased = {wallet.id: amount for wallet, amount in leaving.items()}
         queries.post_to_accounts(tx, posted, leased, self._boot_id)
         if self.alerts is not None:
             self._crossed = self.alerts.crossed(tx, posted, self._rulebook.rules, now_at_us)
@@ -137,24 +144,32 @@ class Ledger:
             queries.take_from_leases(tx, posted, self.harmed_journal)
         return batch.last_id, batch.hash
 
-    def _posted_to(self, tx: Connection, postings: Sequence[Posting]) -> dict[int, int]:
-        """What the batch adds to which budget accounts: to all that match now, whatever each hold was taken from."""
+    def _read_rules(self, tx: Connection) -> None:
         queries.share_budgets(tx)
         version = queries.control_version(tx, "budgets")
         if version != self._rules_version:
             self._rulebook, self._rules_version = Rulebook(tuple(queries.budget_rules(tx))), version
+
+    def _posted_to(self, tx: Connection, postings: Sequence[Posting], rows: Sequence[queries.Row]) -> dict[int, int]:
+        """What the batch adds to which budget accounts: to all that match now, whatever each hold was taken from."""
         if not self._rulebook.rules:
             return {}
-        sums: dict[tuple[Dimensions, int], int] = {}
-        for hold, _, amount, kind, _, _ in postings:
-            if kind != _SAVING and amount:
-                # An account's windows are whole quarter hours.
-                charged = charge_of(hold), hold[2] - hold[2] % QUARTER_US
-                sums[charged] = sums.get(charged, 0) + amount
+        # By cost account, whose id stands for all that a charge is made of, and by quarter hour, which no window cuts.
+        sums: dict[tuple[int, int], int] = {}
+        of: dict[tuple[int, int], Hold] = {}
+        for posting, row in zip(postings, rows, strict=True):
+            amount = posting[2]
+            if amount and posting[3] != _SAVING:
+                hold = posting[0]
+                charged = row[6], hold[2] // QUARTER_US
+                if charged in sums:
+                    sums[charged] += amount
+                else:
+                    sums[charged], of[charged] = amount, hold
         posted: dict[Account, int] = {}
         rules: dict[Account, Rule] = {}
-        for (charge, at_us), amount in sums.items():
-            for rule, account in self._rulebook.accounts(charge, at_us):
+        for charged, amount in sums.items():
+            for rule, account in self._rulebook.accounts(charge_of(of[charged]), charged[1] * QUARTER_US):
                 rules[account] = rule
                 posted[account] = posted.get(account, 0) + amount
         known = self._known.budgeted
@@ -236,13 +251,22 @@ def split(posting: Posting) -> tuple[Posting, ...]:
 
 def _taken_from(postings: Iterable[Posting]) -> dict[Wallet, int]:
     """What comes out of which slice: of each hold what it cost, at most all of it."""
-    taken: dict[Wallet, int] = {}
+    # Equal charges share one tuple, so its wallets are gone through once a batch, not once a row.
+    sums: dict[int, int] = {}
+    tuples: dict[int, tuple[Wallet, ...]] = {}
     for posting in postings:
         wallets = posting[5]
         if wallets:
             amount = min(posting[2], posting[0][12])
-            for wallet in wallets:
-                taken[wallet] = taken.get(wallet, 0) + amount
+            at = id(wallets)
+            if at in sums:
+                sums[at] += amount
+            else:
+                sums[at], tuples[at] = amount, wallets
+    taken: dict[Wallet, int] = {}
+    for at, amount in sums.items():
+        for wallet in tuples[at]:
+            taken[wallet] = taken.get(wallet, 0) + amount
     return taken
 
 

@@ -107,6 +107,7 @@ class Call(NamedTuple):
     account: Account
     id: int
     carried: int  # comes out of the slice, to be given away or taken home again
+    kept: int  # stays in the slice meanwhile, so that nobody need wait for the visit's end
     forced: int  # taken whether there is room or not: holds that are older than the budget
     open: int
     holds: int
@@ -162,6 +163,7 @@ class Wallets:
         self._bound: dict[Dimensions, tuple[int, tuple[Wallet, ...]]] = {}
         self._asks: deque[Ask] = deque()
         self._calls: dict[Wallet, int] = {}  # what a visit is wanted for beside the asks; the number is what is forced
+        self._light: dict[Wallet, None] = {}  # those whose slices stay at work meanwhile: to be told of, or topped up
         self._away = False
         self._awaited: list[Callable[[], None]] = []
         self._timed = False
@@ -308,7 +310,7 @@ class Wallets:
                 elif over and wallet.settled == wallet.posted and wallet.told_holds == 0 and not wallet.visiting:
                     del self._by_account[account]
             if wallet.open != wallet.told_open or wallet.holds != wallet.told_holds:
-                self._calls.setdefault(wallet, 0)
+                self._light[wallet] = None
         self.pump()
 
     def drain(self, then: Callable[[], None]) -> None:
@@ -329,7 +331,7 @@ class Wallets:
 
     def _fetch(self, wallet: Wallet) -> None:
         wallet.visiting = True
-        self._call(wallet)
+        self._light[wallet] = None
         self._soon()
 
     def _soon(self) -> None:
@@ -347,7 +349,7 @@ class Wallets:
             return
         asks = [ask for ask in self._asks if not ask.cancelled]
         self._asks.clear()
-        if not asks and not self._calls:
+        if not asks and not self._calls and not self._light:
             return
         places: dict[Wallet, int] = {}
         for ask in asks:
@@ -355,13 +357,19 @@ class Wallets:
                 places.setdefault(wallet, len(places))
         for wallet in self._calls:
             places.setdefault(wallet, len(places))
+        whole = len(places)
+        for wallet in self._light:
+            places.setdefault(wallet, len(places))
         calls = []
-        for wallet in places:
-            carried, wallet.free = wallet.free, 0
+        for wallet, place in places.items():
+            leaving = wallet.stale or wallet.contended_until_us != 0 or wallet.idle_turns > IDLE_TURNS_MAX
+            carries = leaving or place < whole
+            calls.append(self._call_of(wallet, carries=carries, leaving=leaving))
+            if carries:
+                wallet.free = 0
             wallet.visiting = True
             wallet.told_open, wallet.told_holds = wallet.open, wallet.holds
-            calls.append(self._call_of(wallet, carried))
-        self._calls = {}
+        self._calls, self._light = {}, {}
         wants = tuple(Want(tuple(places[wallet] for wallet in ask.wallets), ask.most, ask.least) for ask in asks)
         self._away = True
         awaited, self._awaited = self._awaited, []
@@ -369,13 +377,13 @@ class Wallets:
         visit = Visit(tuple(calls), wants, self._clock())
         self.visit(visit, lambda found: self._home(wallets, calls, asks, awaited, found))
 
-    def _call_of(self, wallet: Wallet, carried: int) -> Call:
-        leaving = wallet.stale or wallet.contended_until_us != 0 or wallet.idle_turns > IDLE_TURNS_MAX
+    def _call_of(self, wallet: Wallet, *, carries: bool, leaving: bool) -> Call:
         return Call(
             wallet.rule,
             wallet.account,
             wallet.id,
-            carried=carried,
+            carried=wallet.free if carries else 0,
+            kept=0 if carries else wallet.free,
             forced=self._calls.get(wallet, 0),
             open=wallet.open,
             holds=wallet.holds,
@@ -420,13 +428,12 @@ class Wallets:
     def _brought(self, wallets: tuple[Wallet, ...], asks: list[Ask], found: Found) -> None:
         now_at_us = self._clock()
         for place, wallet in enumerate(wallets):
-            free = found.free[place]
             wallet.id = found.ids[place]
-            wallet.free += free
-            wallet.low = free // 4
+            wallet.free += found.free[place]
             wallet.limit = found.limits[place]
             wallet.posted_total = found.posted[place]
             wallet.contended_until_us = found.contended_until_us[place]
+            wallet.low = 0 if wallet.contended_until_us or wallet.stale else wallet.free // 4
         waiting: list[Ask] = []
         recall: set[int] = set()
         for ask, answer in zip(asks, found.answers, strict=True):

@@ -136,7 +136,7 @@ class Bank:
         return Found(
             tuple(row.id for row in rows),
             tuple(room.limit_nano_usd for room in rooms),
-            tuple(row.posted_nano_usd for row in rows),
+            tuple(room.posted_nano_usd for room in rooms),
             tuple(free),
             tuple(until if until > visit.now_at_us else 0 for until in contended),
             tuple(room.others for room in rooms),
@@ -144,11 +144,15 @@ class Bank:
         )
 
     def _room(self, call: Call, row: queries.AccountRow, leased: Sequence[queries.LeaseRow], now_at_us: int) -> Room:
-        others = [lease for lease in leased if lease.account_id == row.id and lease.boot_id != self._boot_id]
+        these = [lease for lease in leased if lease.account_id == row.id]
+        others = [lease for lease in these if lease.boot_id != self._boot_id]
+        mine = sum(lease.amount_nano_usd for lease in these if lease.boot_id == self._boot_id)
+        # What the flusher posted since the visit set out is in the row by now, and has left the lease.
+        unposted = max(min(call.unposted, mine - call.carried - (call.open - call.forced)), 0)
         limit = row.limit_nano_usd if row.limit_nano_usd is not None else 2**62
         return Room(
             limit_nano_usd=limit,
-            posted_nano_usd=row.posted_nano_usd + call.unposted,
+            posted_nano_usd=row.posted_nano_usd + unposted,
             free_nano_usd=limit - row.posted_nano_usd - row.pending_nano_usd + call.carried - call.forced,
             holds=call.holds + sum(lease.holds for lease in others),
             contended=row.contended_until_us > now_at_us,

@@ -66,7 +66,7 @@ class Wallet:
         self.holds = 0
         self.settled = 0  # ever, in this process; only the loop's thread adds to it
         self.posted = 0  # of that; only the flusher's thread adds to it
-        self.posted_total = 0  # of the whole account, when last seen in the database
+        self.posted_total = 0  # of the whole account when last seen in the database, what is settled here included
         self.low = 0  # below it more is fetched in advance
         self.contended_until_us = 0
         self.idle_turns = 0

@@ -94,6 +94,38 @@ def test_the_hot_path_asks_no_database_while_a_lease_lasts(url: str, crewed: Cre
     assert len(visits) == 1
 
 
+def test_what_is_posted_while_a_wish_is_on_its_way_is_counted_once(url: str, crewed: Crewed) -> None:
+    """Counted twice, it would make a budget spent that is only held."""
+    give_budget(url)
+    crew = crewed(1)
+    for number, amount in ((1, 40 * CENT), (2, 30 * CENT)):
+        assert isinstance(crew.admit(0, hold(number, amount_nano_usd=amount)), Hold)
+    crew.settle(0, hold(1, amount_nano_usd=40 * CENT), 40 * CENT)
+    wallets = crew.books[0].wallets
+    visit = wallets.visit
+
+    def overtaken(wanted: Visit, done: Callable[[Found | Exception], None]) -> None:
+        crew.flush()
+        visit(wanted, done)
+
+    wallets.visit = overtaken
+    refused = crew.admit(0, hold(3, amount_nano_usd=50 * CENT))
+    assert isinstance(refused, BudgetBusy), refused
+    assert "left 0.600000000 USD" in str(refused)
+
+
+def test_what_is_settled_and_not_yet_posted_is_not_told_as_left(url: str, crewed: Crewed) -> None:
+    give_budget(url)
+    crew = crewed(1)
+    held = crew.admit(0, hold(1, amount_nano_usd=95 * CENT))
+    assert isinstance(held, Hold)
+    crew.books[0]._flusher.turn = lambda: False  # type: ignore[method-assign]
+    crew.settle(0, held, 95 * CENT)
+    refused = crew.admit(0, hold(2, amount_nano_usd=10 * CENT))
+    assert isinstance(refused, BudgetExhausted)
+    assert "left 0.050000000 USD" in str(refused)
+
+
 def test_an_overrun_is_posted_apart_and_told(url: str, crewed: Crewed) -> None:
     give_budget(url)
     crew = crewed(1)

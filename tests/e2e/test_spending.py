@@ -167,7 +167,7 @@ def test_of_what_is_left_none_is_refused_while_the_least_fits(
     with Meter(tariff("0", "10")) as meter, running(directory, meter.configuration(), database, 3) as gateway:
         key = keyed(gateway, limit)
         spend_exactly(gateway, meter, key, used)
-        meter.always(METERED, of_random_length(draw, 80, stream_s_max=1.8))
+        meter.always(METERED, of_random_length(draw, 100, stream_s_max=1.8))
         body = chat(METERED, max_tokens=100_000, stream=True, stream_options={"include_usage": True})
         over_at_s = time.monotonic() + lasts_s
 
@@ -240,3 +240,19 @@ def test_nearly_all_of_a_budget_is_used_before_anybody_is_told_that_it_is_spent(
         f" served, {len(early)} budget_busy before the first and {len(watch.busy) - len(early)} after; overshoot"
         " $0.000000000",
     )
+
+
+def test_slices_that_other_workers_do_not_use_stand_in_nobodys_way(directory: Path, database: str) -> None:
+    """Each takes some for itself with its first request; what one needs then, the others give back while it waits."""
+    with Meter(tariff("0", "1000")) as meter, running(directory, meter.configuration(), database, 3) as gateway:
+        key = keyed(gateway, 320_000_000)
+
+        async def small_ones_then_a_large_one() -> Seen:
+            await together(gateway, key, 24, lambda client: until_final(client, chat(METERED, max_tokens=1)))
+            async with Client(gateway, key) as client:
+                return await client.ask(chat(METERED, max_tokens=256))
+
+        meter.always(METERED, reply(Says(tokens=Tokens(input=10, output=1))))
+        answer = asyncio.run(small_ones_then_a_large_one())
+        assert answer.status == 200, answer.body
+        assert "x-turnpike-max-tokens" not in answer.headers

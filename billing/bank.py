@@ -156,7 +156,8 @@ class Bank:
             free_nano_usd=limit - row.posted_nano_usd - row.pending_nano_usd + call.carried - call.forced,
             holds=call.holds + sum(lease.holds for lease in others),
             contended=row.contended_until_us > now_at_us,
-            others=any(lease.amount_nano_usd > lease.open_nano_usd for lease in others),
+            # Not only what was unused when last told: holds that ended since are free there, and come when recalled.
+            others=any(lease.amount_nano_usd > 0 for lease in others),
         )
 
     def _write(

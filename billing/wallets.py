@@ -136,7 +136,7 @@ class Found(NamedTuple):
     posted: tuple[int, ...]
     free: tuple[int, ...]
     contended_until_us: tuple[int, ...]
-    others: tuple[bool, ...]  # somebody else has a slice that a recall would bring back
+    others: tuple[bool, ...]  # somebody else has a slice, of which a recall may bring some back
     answers: tuple[int | Short, ...]
 
 

@@ -94,6 +94,17 @@ def test_the_hot_path_asks_no_database_while_a_lease_lasts(url: str, crewed: Cre
     assert len(visits) == 1
 
 
+def test_what_a_hold_has_left_over_in_another_worker_is_there_at_once(url: str, crewed: Crewed) -> None:
+    """Although the database still counts it as held: it was last told before the hold ended."""
+    give_budget(url)
+    crew = crewed(2)
+    held = crew.admit(0, hold(1, amount_nano_usd=100 * CENT))
+    assert isinstance(held, Hold)
+    crew.settle(0, held, 10 * CENT)
+    answer = crew.admit(1, hold(2, amount_nano_usd=50 * CENT))
+    assert isinstance(answer, Hold), answer
+
+
 def test_what_is_posted_while_a_wish_is_on_its_way_is_counted_once(url: str, crewed: Crewed) -> None:
     """Counted twice, it would make a budget spent that is only held."""
     give_budget(url)

@@ -139,6 +139,7 @@ class Bank:
             tuple(room.posted_nano_usd for room in rooms),
             tuple(free),
             tuple(until if until > visit.now_at_us else 0 for until in contended),
+            tuple(free_before < 0 for free_before, _ in before),
             tuple(room.others for room in rooms),
             answers,
         )

@@ -48,12 +48,12 @@ class BudgetBackendUnavailable(Exception):
 
 
 class Wallet:
-    """One account's slice. In the database it is `free + open + settled - posted`, what is on its way there aside."""
+    """One account's slice. In the database it is `free + owed + open + settled - posted`, what is on its way aside."""
 
     __slots__ = (
         *("account", "id", "limit", "posted_total", "rule"),
-        *("free", "holds", "low", "open", "posted", "settled"),
-        *("contended_until_us", "idle_turns", "stale", "told_holds", "told_open", "visiting"),
+        *("free", "holds", "low", "open", "owed", "posted", "settled"),
+        *("contended_until_us", "idle_turns", "overdrawn", "stale", "told_holds", "told_open", "visiting"),
     )
 
     def __init__(self, rule: Rule, account: Account) -> None:
@@ -73,6 +73,10 @@ class Wallet:
         self.told_open = self.told_holds = 0
         self.visiting = False
         self.stale = False  # its budget has changed or gone: what is free goes back at once
+        # More is taken of the account than its limit allows, which was lowered: what holds leave over is owed to the
+        # database, and no other hold's.
+        self.overdrawn = False
+        self.owed = 0
 
 
 class Ask:
@@ -136,6 +140,7 @@ class Found(NamedTuple):
     posted: tuple[int, ...]
     free: tuple[int, ...]
     contended_until_us: tuple[int, ...]
+    overdrawn: tuple[bool, ...]  # posted and pending exceed the limit
     others: tuple[bool, ...]  # somebody else has a slice, of which a recall may bring some back
     answers: tuple[int | Short, ...]
 
@@ -267,7 +272,9 @@ class Wallets:
             wallet.holds -= 1
             wallet.settled += part
             wallet.free += held - part
-            if wallet.contended_until_us or wallet.stale:
+            if wallet.contended_until_us or wallet.stale or wallet.overdrawn:
+                if wallet.overdrawn:
+                    wallet.owed, wallet.free = wallet.owed + wallet.free, 0
                 self._call(wallet)
                 self._soon()
 
@@ -281,7 +288,7 @@ class Wallets:
             if wallet.id in wanted:
                 wallet.contended_until_us = until_us
                 wallet.low = 0
-                if wallet.free:
+                if wallet.free or wallet.visiting:  # what a visit under way brings home goes back as well
                     self._call(wallet)
         self.after_visit(then)
 
@@ -303,7 +310,7 @@ class Wallets:
             over = account.end_us is not None and account.end_us <= now_at_us
             if wallet.holds == 0 and (over or wallet.idle_turns > IDLE_TURNS_MAX):
                 wallet.low = 0
-                if wallet.free:
+                if wallet.free or wallet.owed:
                     self._call(wallet)
                 elif over and wallet.settled == wallet.posted and wallet.told_holds == 0 and not wallet.visiting:
                     del self._by_account[account]
@@ -348,6 +355,7 @@ class Wallets:
         asks = [ask for ask in self._asks if not ask.cancelled]
         self._asks.clear()
         if not asks and not self._calls:
+            self._tell_awaiting()
             return
         places: dict[Wallet, int] = {}
         for ask in asks:
@@ -357,7 +365,7 @@ class Wallets:
             places.setdefault(wallet, len(places))
         calls = []
         for wallet in places:
-            carried, wallet.free = wallet.free, 0
+            carried, wallet.free, wallet.owed = wallet.free + wallet.owed, 0, 0
             wallet.visiting = True
             wallet.told_open, wallet.told_holds = wallet.open, wallet.holds
             calls.append(self._call_of(wallet, carried))
@@ -368,6 +376,11 @@ class Wallets:
         wallets = tuple(places)
         visit = Visit(tuple(calls), wants, self._clock())
         self.visit(visit, lambda found: self._home(wallets, calls, asks, awaited, found))
+
+    def _tell_awaiting(self) -> None:
+        awaited, self._awaited = self._awaited, []
+        for then in awaited:
+            then()
 
     def _call_of(self, wallet: Wallet, carried: int) -> Call:
         leaving = wallet.stale or wallet.contended_until_us != 0 or wallet.idle_turns > IDLE_TURNS_MAX
@@ -405,7 +418,10 @@ class Wallets:
 
     def _turned_away(self, wallets: tuple[Wallet, ...], calls: list[Call], asks: list[Ask], error: Exception) -> None:
         for wallet, call in zip(wallets, calls, strict=True):
-            wallet.free += call.carried
+            if wallet.overdrawn:
+                wallet.owed += call.carried
+            else:
+                wallet.free += call.carried
             wallet.told_holds = -1  # not told after all
             if call.forced:
                 self._calls[wallet] = self._calls.get(wallet, 0) + call.forced
@@ -426,7 +442,11 @@ class Wallets:
             wallet.low = free // 4
             wallet.limit = found.limits[place]
             wallet.posted_total = found.posted[place]
-            wallet.contended_until_us = found.contended_until_us[place]
+            # A recall that came meanwhile has set it later than the database had it.
+            wallet.contended_until_us = max(wallet.contended_until_us, found.contended_until_us[place])
+            wallet.overdrawn = found.overdrawn[place]
+            if wallet.overdrawn:
+                wallet.owed, wallet.free = wallet.owed + wallet.free, 0
         waiting: list[Ask] = []
         recall: set[int] = set()
         for ask, answer in zip(asks, found.answers, strict=True):

@@ -167,6 +167,25 @@ def test_a_limit_that_is_lowered_holds_at_once_and_one_that_is_raised_as_well(ur
     assert isinstance(crew.admit(0, hold(4, amount_nano_usd=60 * CENT)), Hold)
 
 
+def test_what_a_hold_leaves_over_is_no_other_holds_when_the_limit_was_lowered_below_what_is_spent(
+    url: str, crewed: Crewed
+) -> None:
+    give_budget(url)
+    crew = crewed(2)
+    for number in (1, 2):
+        assert isinstance(crew.admit(0, hold(number, amount_nano_usd=30 * CENT)), Hold)
+    set_limit(url, "b1", 40 * CENT)
+    for books in crew.books:
+        books.reload()
+    crew.settle(0, hold(1, amount_nano_usd=30 * CENT), 20 * CENT)
+    assert isinstance(crew.admit(0, hold(3, amount_nano_usd=5 * CENT)), BudgetBusy)
+    crew.settle(0, hold(2, amount_nano_usd=30 * CENT), 20 * CENT)
+    assert isinstance(crew.admit(0, hold(4, amount_nano_usd=1)), BudgetExhausted)
+    crew.flush()
+    crew.give_back()
+    assert crew.account() == (40 * CENT, 0)
+
+
 def test_a_new_budget_counts_what_was_spent_and_what_is_in_flight(url: str, crewed: Crewed) -> None:
     crew = crewed(1)
     for number in (1, 2):

@@ -4,6 +4,7 @@ the limit then in force, and each one's sum is that of its entries.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections import Counter, deque
@@ -27,12 +28,12 @@ if TYPE_CHECKING:
 
     from tests.fixtures.figures import Tell
 
-KEYS: Final = 200
 WORKERS: Final = 4
-IN_FLIGHT: Final = 100
+PATIENCE_US: Final = 60_000  # between two looks while others return what they have
 HOLD_MAX: Final = 2_000_000
-# What each subject of a scope may spend, in shares of what all its requests would cost if none were refused.
-SCOPES: Final = {"organization": 2, "team": 20, "user": 50, "key": KEYS, "tag": 10}
+CHANGES: Final = 50
+# Of a scope so many subjects for each key.
+SCOPES: Final = {"organization": 0.01, "team": 0.1, "user": 0.25, "key": 1, "tag": 0.05}
 STEP_US: Final = 2_000
 TEND_STEPS: Final = 250
 ACTOR: Final = Actor("command")
@@ -58,12 +59,14 @@ class Flight:
 class Town:
     """Who asks, what all of them hold and have spent by a sum of our own, and which limits are in force."""
 
-    def __init__(self, url: str, directory: Path, requests: int, draw: random.Random) -> None:
-        self.url, self.draw = url, draw
+    def __init__(self, url: str, directory: Path, requests: int, keys: int, draw: random.Random) -> None:
+        self.url, self.draw, self.requests = url, draw, requests
         self.now_us = AT_US
-        self.fair = {scope: requests * HOLD_MAX // 4 // subjects for scope, subjects in SCOPES.items()}
+        self.subjects = {scope: math.ceil(keys * share) for scope, share in SCOPES.items()}
+        # What each subject's requests would cost, were none refused.
+        self.fair = {scope: requests * HOLD_MAX // 4 // subjects for scope, subjects in self.subjects.items()}
         # The most and the least that count: they differ only while a change is on its way to every worker.
-        self.most = {scope: share // 4 for scope, share in self.fair.items()}
+        self.most = {scope: share // 5 for scope, share in self.fair.items()}
         self.least = dict(self.most)
         for scope, limit in self.most.items():
             scope_id = "feature=*" if scope == "tag" else "*"
@@ -72,18 +75,18 @@ class Town:
         self.posted: Counter[tuple[str, str]] = Counter()
         self.pending: Counter[tuple[str, str]] = Counter()
         self.flying: deque[Flight] = deque()
-        self.admitted = self.busy = self.spent = self.changes = self.visits = 0
+        self.admitted = self.busy = self.spent = self.changes = 0
         self.not_told: list[int] = []  # workers that do not know the last change yet
 
     def moment(self) -> None:
-        self.now_us += 20_000
+        self.now_us += PATIENCE_US
 
     def ask(self, number: int) -> None:
         """One more request, of any key, at any worker: let in as far as each of its scopes has room."""
         draw = self.draw
-        key = draw.randrange(KEYS)
-        names = {scope: f"{scope}_{key % subjects}" for scope, subjects in SCOPES.items()}
-        names["tag"] = f"feature=f{key % SCOPES['tag']}"
+        key = draw.randrange(self.subjects["key"])
+        names = {scope: f"{scope}_{key % subjects}" for scope, subjects in self.subjects.items()}
+        names["tag"] = f"feature={names['tag']}"
         accounts = list(names.items())
         most = draw.randint(1, HOLD_MAX)
         least = draw.randint(1, most)
@@ -147,7 +150,9 @@ class Town:
         """Up or down; a worker is told only later, and until all are, either limit may be what counts."""
         self.tell_all()
         scope = self.draw.choice(list(SCOPES))
-        limit = self.fair[scope] * self.draw.randint(5, 110) // 100
+        # About as much as the time that has gone by lets one expect: some want more, some less.
+        share = 100 * self.changes // CHANGES + self.draw.randint(-10, 40)
+        limit = self.fair[scope] * max(share, 5) // 100
         store.budgets.update(scope, {"limit_nano_usd": limit}, None, ACTOR, self.now_us)
         before = self.most[scope]
         self.most[scope], self.least[scope] = max(before, limit), min(before, limit)
@@ -166,8 +171,9 @@ class Town:
         while self.not_told:
             self.tell_one()
 
-    def live(self, requests: int) -> None:
-        every = requests // 50
+    def live(self) -> None:
+        requests = self.requests
+        every = requests // CHANGES
         with closing(Store(self.url)) as store:
             for number in range(1, requests + 1):
                 self.now_us += STEP_US
@@ -179,7 +185,7 @@ class Town:
                     for books in self.crew.books:
                         books.tend()
                 self.ask(number)
-                while len(self.flying) > IN_FLIGHT:
+                while len(self.flying) > self.subjects["key"] // 2:
                     self.settle()
         while self.flying:
             self.settle()
@@ -187,14 +193,14 @@ class Town:
         self.crew.give_back()
 
 
-@pytest.mark.parametrize("requests", [10_000, pytest.param(100_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize(("requests", "keys"), [(10_000, 20), pytest.param(100_000, 200, marks=pytest.mark.long)])
 def test_no_scope_exceeds_its_limit_and_each_is_the_sum_of_its_entries(
-    url: str, tmp_path: Path, requests: int, figure: Tell
+    url: str, tmp_path: Path, requests: int, keys: int, figure: Tell
 ) -> None:
-    town = Town(url, tmp_path, requests, random.Random(20261125))
+    town = Town(url, tmp_path, requests, keys, random.Random(20261125))
     began = time.monotonic()
     try:
-        town.live(requests)
+        town.live()
     finally:
         town.crew.close()
     took_s = time.monotonic() - began
@@ -209,7 +215,7 @@ def test_no_scope_exceeds_its_limit_and_each_is_the_sum_of_its_entries(
     assert chain_is_whole(url)
     assert min(town.admitted, town.busy, town.spent) > requests // 100
     figure(
-        f"random costs, {KEYS} keys x {len(SCOPES)} scopes, limits changed meanwhile",
+        f"random costs, {keys} keys x {len(SCOPES)} scopes, limits changed meanwhile",
         f"{requests} requests, {WORKERS} workers, {url.partition(':')[0]}",
         f"{town.admitted} held, {town.busy} busy, {town.spent} refused as spent; {town.changes} changes of a limit;"
         f" above the limit in force 0, accounts that differ from their entries 0 of {len(posted)}; {took_s:.0f} s",

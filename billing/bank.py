@@ -136,23 +136,29 @@ class Bank:
         return Found(
             tuple(row.id for row in rows),
             tuple(room.limit_nano_usd for room in rooms),
-            tuple(row.posted_nano_usd for row in rows),
+            tuple(room.posted_nano_usd for room in rooms),
             tuple(free),
             tuple(until if until > visit.now_at_us else 0 for until in contended),
+            tuple(free_before < 0 for free_before, _ in before),
             tuple(room.others for room in rooms),
             answers,
         )
 
     def _room(self, call: Call, row: queries.AccountRow, leased: Sequence[queries.LeaseRow], now_at_us: int) -> Room:
-        others = [lease for lease in leased if lease.account_id == row.id and lease.boot_id != self._boot_id]
+        these = [lease for lease in leased if lease.account_id == row.id]
+        others = [lease for lease in these if lease.boot_id != self._boot_id]
+        mine = sum(lease.amount_nano_usd for lease in these if lease.boot_id == self._boot_id)
+        # What the flusher posted since the visit set out is in the row by now, and has left the lease.
+        unposted = max(min(call.unposted, mine - call.carried - call.kept - (call.open - call.forced)), 0)
         limit = row.limit_nano_usd if row.limit_nano_usd is not None else 2**62
         return Room(
             limit_nano_usd=limit,
-            posted_nano_usd=row.posted_nano_usd + call.unposted,
+            posted_nano_usd=row.posted_nano_usd + unposted,
             free_nano_usd=limit - row.posted_nano_usd - row.pending_nano_usd + call.carried - call.forced,
             holds=call.holds + sum(lease.holds for lease in others),
             contended=row.contended_until_us > now_at_us,
-            others=any(lease.amount_nano_usd > lease.open_nano_usd for lease in others),
+            # Not only what was unused when last told: holds that ended since are free there, and come when recalled.
+            others=any(lease.amount_nano_usd > 0 for lease in others),
         )
 
     def _write(

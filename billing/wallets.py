@@ -48,12 +48,12 @@ class BudgetBackendUnavailable(Exception):
 
 
 class Wallet:
-    """One account's slice. In the database it is `free + open + settled - posted`, what is on its way there aside."""
+    """One account's slice. In the database it is `free + owed + open + settled - posted`, what is on its way aside."""
 
     __slots__ = (
         *("account", "id", "limit", "posted_total", "rule"),
-        *("free", "holds", "low", "open", "posted", "settled"),
-        *("contended_until_us", "idle_turns", "stale", "told_holds", "told_open", "visiting"),
+        *("free", "holds", "low", "open", "owed", "posted", "settled"),
+        *("contended_until_us", "idle_turns", "overdrawn", "stale", "told_holds", "told_open", "visiting"),
     )
 
     def __init__(self, rule: Rule, account: Account) -> None:
@@ -66,13 +66,17 @@ class Wallet:
         self.holds = 0
         self.settled = 0  # ever, in this process; only the loop's thread adds to it
         self.posted = 0  # of that; only the flusher's thread adds to it
-        self.posted_total = 0  # of the whole account, when last seen in the database
+        self.posted_total = 0  # of the whole account when last seen in the database, what is settled here included
         self.low = 0  # below it more is fetched in advance
         self.contended_until_us = 0
         self.idle_turns = 0
         self.told_open = self.told_holds = 0
         self.visiting = False
         self.stale = False  # its budget has changed or gone: what is free goes back at once
+        # More is taken of the account than its limit allows, which was lowered: what holds leave over is owed to the
+        # database, and no other hold's.
+        self.overdrawn = False
+        self.owed = 0
 
 
 class Ask:
@@ -137,7 +141,8 @@ class Found(NamedTuple):
     posted: tuple[int, ...]
     free: tuple[int, ...]
     contended_until_us: tuple[int, ...]
-    others: tuple[bool, ...]  # somebody else has a slice that a recall would bring back
+    overdrawn: tuple[bool, ...]  # posted and pending exceed the limit
+    others: tuple[bool, ...]  # somebody else has a slice, of which a recall may bring some back
     answers: tuple[int | Short, ...]
 
 
@@ -269,7 +274,9 @@ class Wallets:
             wallet.holds -= 1
             wallet.settled += part
             wallet.free += held - part
-            if wallet.contended_until_us or wallet.stale:
+            if wallet.contended_until_us or wallet.stale or wallet.overdrawn:
+                if wallet.overdrawn:
+                    wallet.owed, wallet.free = wallet.owed + wallet.free, 0
                 self._call(wallet)
                 self._soon()
 
@@ -283,7 +290,7 @@ class Wallets:
             if wallet.id in wanted:
                 wallet.contended_until_us = until_us
                 wallet.low = 0
-                if wallet.free:
+                if wallet.free or wallet.visiting:  # what a visit under way brings home goes back as well
                     self._call(wallet)
         self.after_visit(then)
 
@@ -305,7 +312,7 @@ class Wallets:
             over = account.end_us is not None and account.end_us <= now_at_us
             if wallet.holds == 0 and (over or wallet.idle_turns > IDLE_TURNS_MAX):
                 wallet.low = 0
-                if wallet.free:
+                if wallet.free or wallet.owed:
                     self._call(wallet)
                 elif over and wallet.settled == wallet.posted and wallet.told_holds == 0 and not wallet.visiting:
                     del self._by_account[account]
@@ -350,6 +357,7 @@ class Wallets:
         asks = [ask for ask in self._asks if not ask.cancelled]
         self._asks.clear()
         if not asks and not self._calls and not self._light:
+            self._tell_awaiting()
             return
         places: dict[Wallet, int] = {}
         for ask in asks:
@@ -363,10 +371,10 @@ class Wallets:
         calls = []
         for wallet, place in places.items():
             leaving = wallet.stale or wallet.contended_until_us != 0 or wallet.idle_turns > IDLE_TURNS_MAX
-            carries = leaving or place < whole
+            carries = leaving or wallet.overdrawn or place < whole
             calls.append(self._call_of(wallet, carries=carries, leaving=leaving))
             if carries:
-                wallet.free = 0
+                wallet.free = wallet.owed = 0
             wallet.visiting = True
             wallet.told_open, wallet.told_holds = wallet.open, wallet.holds
         self._calls, self._light = {}, {}
@@ -377,12 +385,17 @@ class Wallets:
         visit = Visit(tuple(calls), wants, self._clock())
         self.visit(visit, lambda found: self._home(wallets, calls, asks, awaited, found))
 
+    def _tell_awaiting(self) -> None:
+        awaited, self._awaited = self._awaited, []
+        for then in awaited:
+            then()
+
     def _call_of(self, wallet: Wallet, *, carries: bool, leaving: bool) -> Call:
         return Call(
             wallet.rule,
             wallet.account,
             wallet.id,
-            carried=wallet.free if carries else 0,
+            carried=wallet.free + wallet.owed if carries else 0,
             kept=0 if carries else wallet.free,
             forced=self._calls.get(wallet, 0),
             open=wallet.open,
@@ -413,7 +426,10 @@ class Wallets:
 
     def _turned_away(self, wallets: tuple[Wallet, ...], calls: list[Call], asks: list[Ask], error: Exception) -> None:
         for wallet, call in zip(wallets, calls, strict=True):
-            wallet.free += call.carried
+            if wallet.overdrawn:
+                wallet.owed += call.carried
+            else:
+                wallet.free += call.carried
             wallet.told_holds = -1  # not told after all
             if call.forced:
                 self._calls[wallet] = self._calls.get(wallet, 0) + call.forced
@@ -432,7 +448,11 @@ class Wallets:
             wallet.free += found.free[place]
             wallet.limit = found.limits[place]
             wallet.posted_total = found.posted[place]
-            wallet.contended_until_us = found.contended_until_us[place]
+            # A recall that came meanwhile has set it later than the database had it.
+            wallet.contended_until_us = max(wallet.contended_until_us, found.contended_until_us[place])
+            wallet.overdrawn = found.overdrawn[place]
+            if wallet.overdrawn:
+                wallet.owed, wallet.free = wallet.owed + wallet.free, 0
             wallet.low = 0 if wallet.contended_until_us or wallet.stale else wallet.free // 4
         waiting: list[Ask] = []
         recall: set[int] = set()

@@ -94,6 +94,49 @@ def test_the_hot_path_asks_no_database_while_a_lease_lasts(url: str, crewed: Cre
     assert len(visits) == 1
 
 
+def test_what_a_hold_has_left_over_in_another_worker_is_there_at_once(url: str, crewed: Crewed) -> None:
+    """Although the database still counts it as held: it was last told before the hold ended."""
+    give_budget(url)
+    crew = crewed(2)
+    held = crew.admit(0, hold(1, amount_nano_usd=100 * CENT))
+    assert isinstance(held, Hold)
+    crew.settle(0, held, 10 * CENT)
+    answer = crew.admit(1, hold(2, amount_nano_usd=50 * CENT))
+    assert isinstance(answer, Hold), answer
+
+
+def test_what_is_posted_while_a_wish_is_on_its_way_is_counted_once(url: str, crewed: Crewed) -> None:
+    """Counted twice, it would make a budget spent that is only held."""
+    give_budget(url)
+    crew = crewed(1)
+    for number, amount in ((1, 40 * CENT), (2, 30 * CENT)):
+        assert isinstance(crew.admit(0, hold(number, amount_nano_usd=amount)), Hold)
+    crew.settle(0, hold(1, amount_nano_usd=40 * CENT), 40 * CENT)
+    wallets = crew.books[0].wallets
+    visit = wallets.visit
+
+    def overtaken(wanted: Visit, done: Callable[[Found | Exception], None]) -> None:
+        crew.flush()
+        visit(wanted, done)
+
+    wallets.visit = overtaken
+    refused = crew.admit(0, hold(3, amount_nano_usd=50 * CENT))
+    assert isinstance(refused, BudgetBusy), refused
+    assert "left 0.600000000 USD" in str(refused)
+
+
+def test_what_is_settled_and_not_yet_posted_is_not_told_as_left(url: str, crewed: Crewed) -> None:
+    give_budget(url)
+    crew = crewed(1)
+    held = crew.admit(0, hold(1, amount_nano_usd=95 * CENT))
+    assert isinstance(held, Hold)
+    crew.books[0]._flusher.turn = lambda: False  # type: ignore[method-assign]
+    crew.settle(0, held, 95 * CENT)
+    refused = crew.admit(0, hold(2, amount_nano_usd=10 * CENT))
+    assert isinstance(refused, BudgetExhausted)
+    assert "left 0.050000000 USD" in str(refused)
+
+
 def test_an_overrun_is_posted_apart_and_told(url: str, crewed: Crewed) -> None:
     give_budget(url)
     crew = crewed(1)
@@ -122,6 +165,25 @@ def test_a_limit_that_is_lowered_holds_at_once_and_one_that_is_raised_as_well(ur
     for books in crew.books:
         books.reload()
     assert isinstance(crew.admit(0, hold(4, amount_nano_usd=60 * CENT)), Hold)
+
+
+def test_what_a_hold_leaves_over_is_no_other_holds_when_the_limit_was_lowered_below_what_is_spent(
+    url: str, crewed: Crewed
+) -> None:
+    give_budget(url)
+    crew = crewed(2)
+    for number in (1, 2):
+        assert isinstance(crew.admit(0, hold(number, amount_nano_usd=30 * CENT)), Hold)
+    set_limit(url, "b1", 40 * CENT)
+    for books in crew.books:
+        books.reload()
+    crew.settle(0, hold(1, amount_nano_usd=30 * CENT), 20 * CENT)
+    assert isinstance(crew.admit(0, hold(3, amount_nano_usd=5 * CENT)), BudgetBusy)
+    crew.settle(0, hold(2, amount_nano_usd=30 * CENT), 20 * CENT)
+    assert isinstance(crew.admit(0, hold(4, amount_nano_usd=1)), BudgetExhausted)
+    crew.flush()
+    crew.give_back()
+    assert crew.account() == (40 * CENT, 0)
 
 
 def test_a_new_budget_counts_what_was_spent_and_what_is_in_flight(url: str, crewed: Crewed) -> None:

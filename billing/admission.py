@@ -18,7 +18,8 @@ class Room:
     free_nano_usd: int
     holds: int
     contended: bool
-    others: bool  # somebody else has a lease on it
+    others: bool  # somebody else has a lease on it that is not all held
+    leased: bool = False  # somebody else has a lease on it, of whatever use
 
 
 class Wish(NamedTuple):

@@ -140,6 +140,7 @@ class Bank:
             tuple(free),
             tuple(until if until > visit.now_at_us else 0 for until in contended),
             tuple(room.others for room in rooms),
+            tuple(room.leased for room in rooms),
             answers,
         )
 
@@ -153,6 +154,7 @@ class Bank:
             holds=call.holds + sum(lease.holds for lease in others),
             contended=row.contended_until_us > now_at_us,
             others=any(lease.amount_nano_usd > lease.open_nano_usd for lease in others),
+            leased=any(lease.amount_nano_usd for lease in others),
         )
 
     def _write(

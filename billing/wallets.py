@@ -78,7 +78,7 @@ class Wallet:
 class Ask:
     """A wish that the slices at hand did not cover."""
 
-    __slots__ = ("cancelled", "deadline_us", "done", "least", "most", "wallets")
+    __slots__ = ("cancelled", "deadline_us", "done", "least", "most", "recalled", "wallets")
 
     def __init__(
         self,
@@ -93,6 +93,7 @@ class Ask:
         self.least = least
         self.deadline_us = deadline_us
         self.done = done
+        self.recalled = False  # whether the others were asked for what they do not use
         self.cancelled = False
 
     def cancel(self) -> None:
@@ -137,6 +138,7 @@ class Found(NamedTuple):
     free: tuple[int, ...]
     contended_until_us: tuple[int, ...]
     others: tuple[bool, ...]  # somebody else has a slice that a recall would bring back
+    leased: tuple[bool, ...]  # or may have: all of it was held when it was last told
     answers: tuple[int | Short, ...]
 
 
@@ -432,7 +434,10 @@ class Wallets:
         for ask, answer in zip(asks, found.answers, strict=True):
             if isinstance(answer, Short):
                 wallet = ask.wallets[answer.place]
-                if not answer.spent and now_at_us < ask.deadline_us and found.others[wallets.index(wallet)]:
+                at = wallets.index(wallet)
+                recalls = found.others[at] or (found.leased[at] and not ask.recalled)
+                if recalls and not answer.spent and now_at_us < ask.deadline_us:
+                    ask.recalled = True
                     waiting.append(ask)
                     recall.add(wallet.id)
                 elif not ask.cancelled:

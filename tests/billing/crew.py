@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from billing.books import Books, EntryKind, Usage
 from billing.holds import Hold, charge_of
+from billing.journal import SEGMENT_BYTES
 from tests.billing.conftest import now_us
 from tests.billing.ledger_rows import query
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from billing.scopes import Rule
 
 
+USAGE: Final = Usage(output_tokens=1)
+
+
 class Crew:
     def __init__(
         self,
@@ -24,11 +28,14 @@ class Crew:
         workers: int,
         clock: Callable[[], int] = now_us,
         patience: Callable[[], None] = lambda: None,
+        segment_bytes: int = SEGMENT_BYTES,
     ) -> None:
         self.url = url
         self._directory, self._workers, self._clock = directory, workers, clock
         self._boots = 0
         self._patience = patience  # called while a wish waits for others
+        self._segment_bytes = segment_bytes
+        self.dead: set[int] = set()
         self.books: list[Books] = []
         for number in range(workers):
             self.books.append(self._opened(number))
@@ -42,25 +49,35 @@ class Crew:
             writer=number,
             boot_id=f"boot{self._boots}",
             workers=self._workers,
+            segment_bytes=self._segment_bytes,
         )
         books.open()
         books.wallets.recall = lambda ids: self._recall(ids, books)
         return books
 
+    def kill(self, number: int) -> None:
+        """Until it is opened again nobody hears of it."""
+        kill(self.books[number])
+        self.dead.add(number)
+
     def reopen(self, number: int) -> None:
         """After a kill: the same journal, another boot, which has recovered when this returns."""
         self.books[number] = self._opened(number)
+        self.dead.discard(number)
         self.books[number].flush()
 
     def close(self) -> None:
         for books in self.books:
             books.close()
 
+    def living(self) -> list[Books]:
+        return [books for number, books in enumerate(self.books) if number not in self.dead]
+
     def rules(self) -> list[Rule]:
         return self.books[0].rules()
 
     def _recall(self, ids: Any, mine: Books) -> None:
-        for books in self.books:
+        for books in self.living():
             if books is not mine:
                 books.wallets.recalled(ids, lambda: None)
 
@@ -85,8 +102,8 @@ class Crew:
         books.reserve_and_dispatch(held, wallets)
         return held
 
-    def settle(self, worker: int, held: Hold, cost: int) -> None:
-        self.books[worker].settle(held, Usage(output_tokens=1), cost, EntryKind.ACTUAL)
+    def settle(self, worker: int, held: Hold, cost: int, usage: Usage = USAGE) -> None:
+        self.books[worker].settle(held, usage, cost, EntryKind.ACTUAL)
 
     def flush(self) -> None:
         for books in self.books:

@@ -210,3 +210,13 @@ def test_a_killed_workers_leases_come_back_once_its_journal_is_read(url: str, cr
     assert pending > CENT
     crew.reopen(0)
     assert crew.account() == (CENT, 0)
+
+
+def test_what_another_worker_held_when_it_last_told_and_uses_no_more_is_asked_back(url: str, crewed: Crewed) -> None:
+    give_budget(url)
+    crew = crewed(2)
+    held = crew.admit(0, hold(1, amount_nano_usd=100 * CENT))
+    assert isinstance(held, Hold)
+    crew.settle(0, held, CENT)
+    assert query(url, "SELECT amount_nano_usd - open_nano_usd FROM leases") == [(0,)], "nobody was told yet"
+    assert isinstance(crew.admit(1, hold(2, amount_nano_usd=99 * CENT)), Hold)

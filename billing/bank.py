@@ -22,6 +22,8 @@ from billing.wallets import CONTENDED_US, Call, Found, Visit
 TRIES_MAX: Final = 3  # of a transaction that another one's locks undid
 _logger: Final = logging.getLogger(__name__)
 
+NOTHING_FOUND: Final = Found((), (), (), (), (), (), (), ())
+
 Done = Callable[[Found | Exception], None]
 
 
@@ -88,7 +90,8 @@ class Bank:
                     found = self._transact(connection, visit)
             except OperationalError:
                 # A deadlock or a lost connection. Whether the commit happened is written in the lease.
-                if found is not None and self._happened(found):
+                # What was told alone may be told again.
+                if found is not None and found.ids and self._happened(found):
                     return found
                 if attempt == TRIES_MAX - 1:
                     raise
@@ -108,7 +111,11 @@ class Bank:
                 wait.wait(0.5)
 
     def _transact(self, tx: Connection, visit: Visit) -> Found:
+        if visit.told:
+            queries.tell_leases(tx, visit.told, self._boot_id)
         calls = visit.calls
+        if not calls:
+            return NOTHING_FOUND
         rows = queries.stand_before(tx, [(call.rule, call.account, call.id) for call in calls])
         leased = queries.leases_of(tx, [row.id for row in rows])
         rooms = [self._room(call, row, leased, visit.now_at_us) for call, row in zip(calls, rows, strict=True)]

@@ -127,9 +127,18 @@ class Want(NamedTuple):
     least: int
 
 
+class Told(NamedTuple):
+    """What is in flight on an account of which nothing is wanted."""
+
+    id: int
+    open: int
+    holds: int
+
+
 class Visit(NamedTuple):
     calls: tuple[Call, ...]
     wants: tuple[Want, ...]
+    told: tuple[Told, ...]
     now_at_us: int
 
 
@@ -168,7 +177,8 @@ class Wallets:
         self._bound: dict[Dimensions, tuple[int, tuple[Wallet, ...]]] = {}
         self._asks: deque[Ask] = deque()
         self._calls: dict[Wallet, int] = {}  # what a visit is wanted for beside the asks; the number is what is forced
-        self._light: dict[Wallet, None] = {}  # those whose slices stay at work meanwhile: to be told of, or topped up
+        self._light: dict[Wallet, None] = {}  # those to be topped up, whose slices stay at work meanwhile
+        self._telling: dict[Wallet, None] = {}  # those to be told of
         self._away = False
         self._awaited: list[Callable[[], None]] = []
         self._timed = False
@@ -317,7 +327,7 @@ class Wallets:
                 elif over and wallet.settled == wallet.posted and wallet.told_holds == 0 and not wallet.visiting:
                     del self._by_account[account]
             if wallet.open != wallet.told_open or wallet.holds != wallet.told_holds:
-                self._light[wallet] = None
+                self._telling[wallet] = None
         self.pump()
 
     def drain(self, then: Callable[[], None]) -> None:
@@ -356,7 +366,7 @@ class Wallets:
             return
         asks = [ask for ask in self._asks if not ask.cancelled]
         self._asks.clear()
-        if not asks and not self._calls and not self._light:
+        if not asks and not self._calls and not self._light and not self._telling:
             self._tell_awaiting()
             return
         places: dict[Wallet, int] = {}
@@ -368,6 +378,8 @@ class Wallets:
         whole = len(places)
         for wallet in self._light:
             places.setdefault(wallet, len(places))
+        # One that the database has not met yet, or whose budget has changed, has nothing to tell but on a visit.
+        telling = [wallet for wallet in self._telling if wallet not in places and wallet.id]
         calls = []
         for wallet, place in places.items():
             leaving = wallet.stale or wallet.contended_until_us != 0 or wallet.idle_turns > IDLE_TURNS_MAX
@@ -377,13 +389,16 @@ class Wallets:
                 wallet.free = wallet.owed = 0
             wallet.visiting = True
             wallet.told_open, wallet.told_holds = wallet.open, wallet.holds
-        self._calls, self._light = {}, {}
+        for wallet in telling:
+            wallet.told_open, wallet.told_holds = wallet.open, wallet.holds
+        self._calls, self._light, self._telling = {}, {}, {}
         wants = tuple(Want(tuple(places[wallet] for wallet in ask.wallets), ask.most, ask.least) for ask in asks)
         self._away = True
         awaited, self._awaited = self._awaited, []
         wallets = tuple(places)
-        visit = Visit(tuple(calls), wants, self._clock())
-        self.visit(visit, lambda found: self._home(wallets, calls, asks, awaited, found))
+        told = tuple(Told(wallet.id, wallet.open, wallet.holds) for wallet in telling)
+        visit = Visit(tuple(calls), wants, told, self._clock())
+        self.visit(visit, lambda found: self._home(wallets, calls, telling, asks, awaited, found))
 
     def _tell_awaiting(self) -> None:
         awaited, self._awaited = self._awaited, []
@@ -408,6 +423,7 @@ class Wallets:
         self,
         wallets: tuple[Wallet, ...],
         calls: list[Call],
+        telling: list[Wallet],
         asks: list[Ask],
         awaited: list[Callable[[], None]],
         found: Found | Exception,
@@ -416,6 +432,8 @@ class Wallets:
         for wallet in wallets:
             wallet.visiting = False
         if isinstance(found, Exception):
+            for wallet in telling:
+                wallet.told_holds = -1  # not told after all
             self._turned_away(wallets, calls, asks, found)
         else:
             self._brought(wallets, asks, found)

@@ -20,6 +20,7 @@ from billing.queries.budgets import (
     spent,
     stand_before,
     take_from_leases,
+    tell_leases,
 )
 from billing.queries.control import bump_control, control_version, control_versions, lock_migrations, schema_revision
 from billing.queries.events import (
@@ -152,6 +153,7 @@ __all__ = [
     "take_from_leases",
     "team_has_live_keys",
     "team_names",
+    "tell_leases",
     "update_key",
     "update_team",
     "usage_of_days",

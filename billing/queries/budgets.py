@@ -192,6 +192,16 @@ def change_leases(tx: Connection, changes: Sequence[LeaseChange]) -> None:
     )
 
 
+def tell_leases(tx: Connection, told: Iterable[tuple[int, int, int]], boot_id: str) -> None:
+    """Rows: account, what is open on this boot's lease of it, in how many holds."""
+    statement = (
+        update(t.leases)
+        .where(_l.account_id == bindparam("of"), _l.boot_id == boot_id)
+        .values(open_nano_usd=bindparam("now_open"), holds=bindparam("now_holds"))
+    )
+    tx.execute(statement, [{"of": of, "now_open": opened, "now_holds": holds} for of, opened, holds in sorted(told)])
+
+
 def post_to_accounts(tx: Connection, more: Mapping[int, int], less: Mapping[int, int], boot_id: str) -> None:
     """Adds what a batch spent to its accounts, and takes what came out of this worker's leases from them."""
     rows = [{"of": of, "more": more.get(of, 0), "less": less.get(of, 0)} for of in sorted(more.keys() | less.keys())]

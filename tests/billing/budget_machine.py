@@ -92,9 +92,7 @@ class Money(RuleBasedStateMachine):
         self.limits = dict(LIMITS)
         give_budget(self.url, "team", limit_nano_usd=LIMITS["team"])
         give_budget(self.url, "key", scope_type="key", scope_id="*", window="hour", limit_nano_usd=LIMITS["key"])
-        give_budget(
-            self.url, "tag", scope_type="tag", scope_id="feature=*", window="day", limit_nano_usd=LIMITS["tag"]
-        )
+        give_budget(self.url, "tag", scope_type="tag", scope_id="feature=*", window="day", limit_nano_usd=LIMITS["tag"])
         self.engine = open_engine(self.url)
         self.stack.callback(self.engine.dispose)
         self.budgets = Budgets(self.engine)
@@ -143,7 +141,9 @@ class Money(RuleBasedStateMachine):
         team=st.sampled_from(["team_1", "team_2"]),
         tag=st.sampled_from(["feature=search", "feature=chat"]),
     )
-    def reserve(self, worker: int, most: int, least: int, key: str, team: str, tag: str) -> Flight | MultipleResults[Flight]:
+    def reserve(
+        self, worker: int, most: int, least: int, key: str, team: str, tag: str
+    ) -> Flight | MultipleResults[Flight]:
         self.number += 1
         worker = self.living(worker)
         least = min(most, least)

@@ -94,6 +94,35 @@ def test_the_hot_path_asks_no_database_while_a_lease_lasts(url: str, crewed: Cre
     assert len(visits) == 1
 
 
+@pytest.mark.parametrize("share", [0.001, 0.9])
+def test_a_slice_stays_at_work_while_the_database_is_told_of_it_or_tops_it_up(
+    url: str, crewed: Crewed, share: float
+) -> None:
+    give_budget(url, limit_nano_usd=1000 * CENT)
+    crew = crewed(1)
+    assert isinstance(crew.admit(0, hold(1, amount_nano_usd=CENT)), Hold)
+    wallets = crew.books[0].wallets
+    (wallet,) = wallets.kept()
+    amount = int(wallet.free * share)
+    visit = wallets.visit
+    during: list[bool] = []
+
+    def watched(wanted: Visit, done: Callable[[Found | Exception], None]) -> None:
+        during.append(wallets.take((wallet,), CENT, CENT))
+        visit(wanted, done)
+
+    wallets.visit = watched
+    assert wallets.take((wallet,), amount, amount)
+    crew.books[0].tend()
+    assert during == [True]
+    # Topped up to half of what nobody holds, where it was low; else as it was.
+    left = 1000 * CENT - 2 * CENT - amount
+    wanted = left // 2 if share > 0.5 else wallet.free
+    assert abs(wallet.free - wanted) <= CENT
+    crew.give_back()
+    assert crew.account() == (0, 2 * CENT + amount)
+
+
 def test_what_a_hold_has_left_over_in_another_worker_is_there_at_once(url: str, crewed: Crewed) -> None:
     """Although the database still counts it as held: it was last told before the hold ended."""
     give_budget(url)

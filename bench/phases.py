@@ -67,7 +67,13 @@ PHASES = (
 
 def body(kilobytes: int, model: str, *, stream: bool, temperature: float = 0.2) -> bytes:
     """A conversation of about that size. It ends with the place of its running number, which loadgen fills in."""
-    head: dict[str, Any] = {"model": model, "temperature": temperature, "max_tokens": 256, "top_p": 1.0}
+    head: dict[str, Any] = {
+        "model": model,
+        "temperature": temperature,
+        "max_tokens": 256,
+        "top_p": 1.0,
+        "user": "bench",
+    }
     if stream:
         head |= {"stream": True, "stream_options": {"include_usage": True}}
     rules = (

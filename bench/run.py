@@ -42,6 +42,8 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
         help="a further gateway; {port} and {upstream} are filled in",
     )
     parser.add_argument("--turnpike", default=str(provision.ROOT / ".venv/bin/turnpike"), help="the command to measure")
+    parser.add_argument("--budgets", action="store_true", help="Turnpike once more, with a hard budget on every scope")
+    parser.add_argument("--unbooked", metavar="COMMAND", help="Turnpike without money: see bench/unbooked.py")
     parser.add_argument("--starts", type=int, default=3, help="start-ups timed per target; 0: none")
     parser.add_argument("--gateway-core", type=int, default=0)
     parser.add_argument("--load-core", type=int, default=1, help="for load generator, mock and this program")
@@ -56,7 +58,7 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 
 
 def choose(args: argparse.Namespace, home: Path) -> list[Target]:
-    count = len(BUILT_IN) + len(args.also)
+    count = len(BUILT_IN) + 2 + len(args.also)
     ports = provision.free_ports(2 * count + 1)
     doors, ports = ports[: count + 1], ports[count + 1 :]
     chosen = [targets.direct(doors[0])]
@@ -67,15 +69,22 @@ def choose(args: argparse.Namespace, home: Path) -> list[Target]:
         if not shutil.which(words[0]):
             raise SystemExit(f"bench: no {words[0]}: run `make setup`, or name the command with --turnpike")
         chosen.append(targets.turnpike(words, ports[1], doors[2], home / "turnpike"))
+        if args.budgets:
+            chosen.append(targets.turnpike(words, ports[3], doors[4], home / "budgets", name="budgets", budgeted=True))
+    if args.unbooked:
+        words = shlex.split(args.unbooked)
+        chosen.append(
+            targets.turnpike(words, ports[4], doors[5], home / "unbooked", name="unbooked", keeps_books=False)
+        )
     if "litellm" not in args.without:
         chosen.append(targets.litellm(ports[2], doors[3], home / "litellm"))
-    chosen += [targets.other(text, ports[3 + i], doors[4 + i], home / f"also-{i}") for i, text in enumerate(args.also)]
+    chosen += [targets.other(text, ports[5 + i], doors[6 + i], home / f"also-{i}") for i, text in enumerate(args.also)]
     return chosen
 
 
 def bring_up(running: Running) -> None:
     running.start()
-    if running.target.keeps_books:
+    if running.target.takes_key:
         running.take_key()
     running.wait_for("/v1/chat/completions", body(1, running.target.model, stream=False))
 
@@ -143,7 +152,7 @@ def faults(results: dict[str, list[Run]]) -> tuple[list[str], list[str]]:
             for text in run.wrong:
                 line = f"{run.target}, {phase}, round {run.round}: {text}"
                 told.append(line)
-                if run.target in ("direct", "nginx", "turnpike"):
+                if run.target in ("direct", "nginx", "turnpike", "budgets"):
                     fatal.append(line)
     return told, fatal
 

@@ -7,15 +7,18 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from bench import provision
 from bench.machine import output_of
 
 ADMIN_KEY = "bench-admin-key-0123456789abcdef0123456789abcdef"
 UPSTREAM_KEY = "sk-upstream-0123456789abcdef"
+# What a budget may be for; the load's `user` is the end user.
+SCOPES = ("organization", "team", "user", "member", "key", "tag", "model", "end_user", "provider")
 START_S_MAX = 180.0
 STOP_S_MAX = 20.0
 
@@ -36,6 +39,8 @@ class Target:
     version: str = ""
     features: str = ""
     keeps_books: bool = False
+    takes_key: bool = False
+    budgeted: bool = False
 
 
 def direct(door: int) -> Target:
@@ -112,6 +117,8 @@ def turnpike(
     *,
     name: str = "turnpike",
     cwd: Path = provision.ROOT,
+    budgeted: bool = False,
+    keeps_books: bool = True,
 ) -> Target:
     """As installed by default, in a state directory of its own: nothing is switched off, nothing is tuned."""
     home.mkdir(parents=True)
@@ -135,8 +142,13 @@ def turnpike(
         log=home / "log",
         model="chat",
         version=output_of(["git", "describe", "--always", "--dirty", "--exclude=*"], cwd),
-        features="key check, ledger and journal, exact cache looked up and kept, metrics, request log on",
-        keeps_books=True,
+        features="key check, "
+        + ("ledger and journal, " if keeps_books else "")
+        + ("a hard budget on each of nine scopes, " if budgeted else "")
+        + "exact cache looked up and kept, metrics, request log on",
+        keeps_books=keeps_books,
+        takes_key=True,
+        budgeted=budgeted,
     )
 
 
@@ -246,11 +258,30 @@ class Running:
     def take_key(self) -> None:
         """A first key from the admin API, as its user would make one."""
         self.wait_for("/readyz", None)
-        wanted = json.dumps({"name": "bench"}).encode()
-        status, answer = ask(self.target.port, "/admin/v1/keys", ADMIN_KEY, wanted)
+        wanted: dict[str, object] = {"name": "bench"}
+        if self.target.budgeted:
+            wanted |= self._give_budgets()
+        self.target = replace(self.target, key=self._make("keys", wanted)["key"])
+
+    def _give_budgets(self) -> dict[str, object]:
+        """One on every scope that a request can have, far from spent; whose key it is, with a tag on each request."""
+        organization = self._make("organizations", {"name": "bench"})["id"]
+        team = self._make("teams", {"name": "bench", "organization_id": organization})["id"]
+        user = self._make("users", {"name": "bench", "email": "bench@example.com"})["id"]
+        self._make(f"teams/{team}/members", {"user_id": user})
+        for scope_type in SCOPES:
+            scope = {"type": scope_type, "id": "feature=*" if scope_type == "tag" else "*"}
+            if scope_type == "member":
+                scope |= {"id": user, "team_id": team}
+            self._make("budgets", {"scope": scope, "limit_usd": "1000000", "window": "day"})
+        return {"team_id": team, "user_id": user, "tags": {"feature": "bench"}}
+
+    def _make(self, what: str, wanted: Mapping[str, object]) -> dict[str, Any]:
+        status, answer = ask(self.target.port, f"/admin/v1/{what}", ADMIN_KEY, json.dumps(wanted).encode())
         if status not in (200, 201):
-            raise SystemExit(f"bench: POST /admin/v1/keys answered {status}: {answer[:300].decode(errors='replace')}")
-        self.target = replace(self.target, key=json.loads(answer)["key"])
+            raise SystemExit(f"bench: POST /admin/v1/{what} answered {status}: {answer[:300].decode(errors='replace')}")
+        made: dict[str, Any] = json.loads(answer)
+        return made
 
     def last_words(self) -> str:
         return self.target.log.read_text(errors="replace")[-600:].strip() if self.target.log else ""

@@ -35,6 +35,7 @@ from billing.journal import (
     Journal,
     JournalFull,
     JournalInUse,
+    JournalNotDurable,
     JournalRecordTooLarge,
     read,
 )
@@ -254,13 +255,21 @@ class Books:
         name = hold[:2]
         if name not in self._reserved:
             raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is not reserved: reserve it, and dispatch it once")
-        self._journal.append_promising(_D, encode(name))
+        try:
+            self._journal.append_promising(_D, encode(name))
+        except JournalNotDurable:
+            self._dispatched[name] = self._reserved.pop(name)  # its D is written, and must not outlive its release
+            raise
         self._dispatched[name] = self._reserved.pop(name)
 
     def reserve_and_dispatch(self, hold: Hold, wallets: tuple[Wallet, ...] = NOTHING) -> None:
         """Both at once, in one record, for the ordinary case in which nothing happens between the two."""
         name = self._fresh_name(hold)
-        self._dispatched[name] = hold, self._write_hold(hold, _RD, self._journal.append_promising), wallets
+        try:
+            self._dispatched[name] = hold, self._write_hold(hold, _RD, self._journal.append_promising), wallets
+        except JournalNotDurable:
+            self._journal.append_promised(_X, encode(name))  # written, and not to be sent
+            raise
         self._pending_nano_usd += hold.amount_nano_usd
 
     def progress(self, hold: Hold, usage: Usage) -> None:
@@ -340,7 +349,7 @@ class Books:
 
     def troubles(self) -> tuple[str, ...]:
         """What keeps the books from taking paid requests, in sentences; none when all is well."""
-        return self._flusher.troubles()
+        return (*self._flusher.troubles(), *((self._journal.trouble,) if self._journal.trouble else ()))
 
     def pending_nano_usd(self) -> int:
         return self._pending_nano_usd

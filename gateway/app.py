@@ -273,6 +273,7 @@ def build(
         metrics=metrics,
         response_body_bytes_max=settings.server.response_body_bytes_max,
         sse_keepalive_s=settings.server.sse_keepalive_s,
+        awaits_disk=settings.billing.journal_sync == "group",
         drain_cancelled=settings.billing.cancelled_stream == "drain",
         over_budget=settings.routing.over_budget,
         open_when_down=settings.billing.database_down == "open",

@@ -29,7 +29,15 @@ from gateway.usage import NO_USAGE, cancelled_usage, estimated_usage, usage_of, 
 from gateway.wire.errand import Waiter
 from gateway.wire.http1 import ResponseHead
 from gateway.wire.sse import ChatStream
-from gateway.wire.upstream import BadAnswer, ConnectFailed, ConnectTimedOut, StaleConnection, UpstreamError
+from gateway.wire.upstream import (
+    BadAnswer,
+    ConnectFailed,
+    ConnectTimedOut,
+    Pool,
+    StaleConnection,
+    UpstreamConnection,
+    UpstreamError,
+)
 from local_backend.supervisor import LocalModelFailed
 from routing.outcome import Outcome, classify
 from routing.plan import Choice
@@ -189,10 +197,14 @@ async def make(
     connections = provider.connections
     if connections is not None:
         attempt.key_place = place = provider.keys.pick(attempt.hold.opened_at_us)
-        connection = connections.idle()
+        connection = None if s.awaits_disk else connections.idle()
         if connection is not None:  # the common case: no step of it waits
             request = _request(ask, facts, attempt, provider.heads[place])
-            s.books.reserve_and_dispatch(attempt.hold, attempt.wallets)
+            try:
+                s.books.reserve_and_dispatch(attempt.hold, attempt.wallets)
+            except JournalFull:
+                connection.spare()
+                raise
             attempt.booked = True
             answer.begin(connection, request)
         elif not await _send(s, ride, ask, facts, attempt):
@@ -292,6 +304,8 @@ async def _send(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: At
                 s.books.release(hold)
                 connection.spare()
                 raise
+            if s.awaits_disk:
+                connection = await _on_disk(s, ride, hold, connections, connection)
     except (ConnectFailed, LocalModelFailed, AnswerTimedOut) as error:
         attempt.timed_out = isinstance(error, ConnectTimedOut | AnswerTimedOut)
         _unsent(s, ride, attempt, Outcome.CONNECT_FAILED, str(error), reserved=reserved)
@@ -301,6 +315,27 @@ async def _send(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: At
         raise
     attempt.answer.begin(connection, request)
     return True
+
+
+async def _on_disk(
+    s: Services, ride: Ride, hold: Hold, connections: Pool, connection: UpstreamConnection
+) -> UpstreamConnection:
+    """Waits until the intent has reached the disk; a connection that closed meanwhile is replaced."""
+    intent = s.books.durable()
+    if intent is not None:
+        try:
+            await ride.wait(intent)
+        except JournalFull:
+            s.books.release(hold)
+            connection.spare()
+            raise
+        except BaseException:
+            connection.spare()
+            raise
+    if connection.usable:
+        return connection
+    idle = connections.idle()
+    return await ride.wait(connections.connect()) if idle is None else idle
 
 
 def _unsent(s: Services, ride: Ride, attempt: Attempt, outcome: Outcome, error: str, *, reserved: bool) -> None:

@@ -28,6 +28,7 @@ from billing.holds import (
     encode,
     encode_hold,
     encode_price,
+    unknown_charge,
 )
 from billing.journal import (
     JOURNAL_BYTES_MAX,
@@ -46,7 +47,7 @@ from billing.ledger import Ledger
 from billing.price import Price, Usage
 from billing.recovery import outstanding, told_by_recovery
 from billing.request_log import AttemptRow, RequestRow
-from billing.scopes import Rule
+from billing.scopes import Rule, Rulebook
 from billing.wallets import NOTHING, Wallet, Wallets
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ _US: Final = int(Mark.U | Mark.S)
 _UNKNOWN: Final = int(EntryKind.UNKNOWN)
 _OVERRUN: Final = int(EntryKind.OVERRUN)
 _SAVING: Final = int(EntryKind.SAVING)
+
+_NO_USAGE: Final = Usage()
 
 _Name = tuple[str, int]
 _Open = tuple[Hold, int, tuple[Wallet, ...]]  # a hold, where the journal has it, and what it was taken from
@@ -168,7 +171,7 @@ class Books:
         left = self._journal.open(self._boot_id)
         harmed = damage(left)
         try:
-            postings = outstanding(read(left))
+            postings = outstanding(read(left), Rulebook(tuple(self._bank.rules())))
             requests = told_by_recovery(postings)
         except BaseException:
             self._journal.close()
@@ -285,8 +288,8 @@ class Books:
         self._progress[name] = usage
 
     def settle(self, hold: Hold, usage: Usage, cost_nano_usd: int, kind: EntryKind) -> None:
-        """U and S. An unknown outcome charges the whole hold, whatever cost is given; what a budget's hold does not
-        cover is an overrun.
+        """U and S. What an unknown outcome is charged follows from its hold, whatever is given; what a budget's hold
+        does not cover is an overrun.
         """
         name = hold[:2]
         opened = self._dispatched.pop(name, None)
@@ -295,7 +298,7 @@ class Books:
         held, segment, wallets = opened
         code = int(kind)
         if code == _UNKNOWN:
-            cost_nano_usd = held[12]
+            usage, cost_nano_usd = unknown_charge(held, bound=bool(wallets))
         fresh, cached, cache_write, output, reasoning, heard, spoken = usage
         # All seven at once: a negative one makes the union negative, a large one makes it large.
         union = fresh | cached | cache_write | output | reasoning | heard | spoken
@@ -310,6 +313,13 @@ class Books:
         if self._progress:
             self._progress.pop(name, None)
         self._flusher.settled.append(Posting(held, usage, cost_nano_usd, code, segment, wallets))
+
+    def settle_unknown(self, hold: Hold) -> tuple[Usage, int]:
+        """The same of an attempt of which nothing was heard; answers what it was charged."""
+        opened = self._dispatched.get(hold[:2])
+        self.settle(hold, _NO_USAGE, 0, EntryKind.UNKNOWN)
+        assert opened is not None, "settle had it"
+        return unknown_charge(opened[0], bound=bool(opened[2]))
 
     def release(self, hold: Hold) -> None:
         """X: nothing was sent, or the provider certainly bills nothing."""

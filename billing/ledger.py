@@ -187,9 +187,23 @@ class Ledger:
         rows: list[queries.Row] = []
         row_id = first_id
         for hold, usage, amount, kind, _, _ in postings:
-            request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _, organization = (
-                hold
-            )
+            (
+                request_id,
+                attempt,
+                at_us,
+                key,
+                team,
+                user,
+                end_user,
+                provider,
+                model,
+                _,
+                tags,
+                price,
+                _,
+                organization,
+                _,
+            ) = hold
             rows.append(
                 (
                     row_id,

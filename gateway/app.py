@@ -274,6 +274,7 @@ def build(
         response_body_bytes_max=settings.server.response_body_bytes_max,
         sse_keepalive_s=settings.server.sse_keepalive_s,
         awaits_disk=settings.billing.journal_sync == "group",
+        charges_input=settings.billing.unknown_outcome == "charge_input",
         drain_cancelled=settings.billing.cancelled_stream == "drain",
         over_budget=settings.routing.over_budget,
         open_when_down=settings.billing.database_down == "open",

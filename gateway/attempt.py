@@ -101,6 +101,8 @@ def open_attempt(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choice: Ch
         _cap(attempt, facts.max_cost_nano_usd - ride.spent_nano_usd)
     if s.books.wallets.limited:
         _take(s, attempt)
+    if s.charges_input and not attempt.wallets:
+        attempt.hold = attempt.hold._replace(input_tokens=cancelled_usage(ask, 0).input_tokens)
     return attempt
 
 
@@ -200,12 +202,7 @@ async def make(
         connection = None if s.awaits_disk else connections.idle()
         if connection is not None:  # the common case: no step of it waits
             request = _request(ask, facts, attempt, provider.heads[place])
-            try:
-                s.books.reserve_and_dispatch(attempt.hold, attempt.wallets)
-            except JournalFull:
-                connection.spare()
-                raise
-            attempt.booked = True
+            _book(s, attempt, connection)
             answer.begin(connection, request)
         elif not await _send(s, ride, ask, facts, attempt):
             return
@@ -238,6 +235,16 @@ async def make(
         await _left(s, ride, ask, attempt)
         raise gone
     _judge(s, ride, ask, attempt, answer)
+
+
+def _book(s: Services, attempt: Attempt, connection: UpstreamConnection) -> None:
+    """Hold and intent in one; without them the connection is there for the next request."""
+    try:
+        s.books.reserve_and_dispatch(attempt.hold, attempt.wallets)
+    except JournalFull:
+        connection.spare()
+        raise
+    attempt.booked = True
 
 
 async def _left(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> None:
@@ -440,8 +447,7 @@ def _lost(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, error: Upstre
     if isinstance(error, StaleConnection):
         s.books.release(attempt.hold)
     else:
-        attempt.cost_nano_usd = attempt.hold.amount_nano_usd
-        s.books.settle(attempt.hold, NO_USAGE, attempt.cost_nano_usd, EntryKind.UNKNOWN)
+        attempt.usage, attempt.cost_nano_usd = s.books.settle_unknown(attempt.hold)
     _note(s, ride, attempt)
 
 

@@ -271,8 +271,9 @@ class BillingSection(Section):
     """While the database is away keys under a hard budget spend what is leased, this long."""
     database_down: Literal["refuse", "open"] = "refuse"
     """What such a key gets then, or when nothing is leased: 503, or an answer that is posted later, unchecked."""
-    unknown_outcome: Literal["charge_hold"] = "charge_hold"
-    """What an attempt costs that a provider may have billed and whose usage never arrived: all that was held."""
+    unknown_outcome: Literal["charge_hold", "charge_input"] = "charge_hold"
+    """What an attempt costs that a provider may have billed and whose usage never arrived: all that was held, or,
+    where no hard budget binds it, an estimate of its input."""
     cancelled_stream: Literal["cancel", "drain"] = "cancel"
     """When the client hangs up: stop the provider, or read on to its bill."""
 

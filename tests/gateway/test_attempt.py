@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from billing.journal import JournalFull
+from tests.billing.budget_rows import give_budget
 from tests.billing.makers import hold
 from tests.gateway.whole_gateway import ANSWER, BODY, House, opened, turn
 
@@ -30,11 +31,21 @@ def journal_sync() -> str:
 
 
 @pytest.fixture
+def unknown_outcome() -> str:
+    return "charge_hold"
+
+
+@pytest.fixture
 async def house(
-    tmp_path: Path, cancelled_stream: str, journal_sync: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cancelled_stream: str, journal_sync: str, unknown_outcome: str, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[House]:
-    state = tmp_path / "state"
-    async with opened(state, monkeypatch, cancelled_stream=cancelled_stream, journal_sync=journal_sync) as made:
+    async with opened(
+        tmp_path / "state",
+        monkeypatch,
+        cancelled_stream=cancelled_stream,
+        journal_sync=journal_sync,
+        unknown_outcome=unknown_outcome,
+    ) as made:
         yield made
 
 
@@ -385,3 +396,30 @@ async def test_a_connection_that_closes_while_the_disk_is_waited_for_is_replaced
     await turn()
     assert client.take().startswith(b"HTTP/1.1 200 OK")
     house.at_rest()
+
+
+@pytest.mark.parametrize(
+    ("unknown_outcome", "budget", "charged"),
+    [
+        ("charge_hold", False, b"0.002083000"),  # 83 bytes, of which none is more than a token, and 1,000 of output
+        ("charge_input", False, b"0.000042000"),
+        ("charge_input", True, b"0.002083000"),
+    ],
+)
+async def test_an_attempt_of_which_nothing_was_heard_costs_what_was_agreed(
+    house: House, tmp_path: Path, budget: bool, charged: bytes
+) -> None:
+    await house.warm()
+    if budget:
+        give_budget(f"sqlite:///{tmp_path}/state/turnpike.db", scope_type="key", scope_id="*")
+        house.app.services.books.reload()
+    client = house.asks(max_tokens=1000)
+    far = house.far.transports[-1]
+    await until(lambda: far.written)
+    far.feed(b"HTTP/1.1 200 OK\r\n")
+    far.hang_up()
+    await until(lambda: client.written)
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    house.at_rest()
+    row = house.app.services.metrics.render()
+    assert b'turnpike_cost_usd_total{model="m",provider="one",team="",status="502",cache="miss"} %b' % charged in row

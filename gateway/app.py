@@ -21,9 +21,8 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from billing.alerts import thresholds_of
 from billing.books import Books
-from billing.budget_events import Alerts
+from billing.budget_events import Alerts, Watch
 from billing.counters import OwnCounters
 from billing.keys import SECRET_BYTES, Key, KeyRing, digest, mint
 from billing.limits import Limit
@@ -35,7 +34,7 @@ from billing.tenancy import Tenancy
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
 from gateway.admin.rooms import AdminRooms, DeploymentView
-from gateway.alerts import Alarms, Webhook, poster
+from gateway.alerts import Alarms, alerts_of, poster, webhooks_of
 from gateway.built import compiled
 from gateway.config.schema import PriceRow, ProviderRow, Settings
 from gateway.door import METRICS_TYPE, FrontDoor
@@ -215,11 +214,8 @@ def build(
         database_grace_s=settings.billing.database_grace_s,
         refuse_when_down=settings.billing.database_down == "refuse",
     )
-    webhooks = [
-        Webhook(row.url.get_secret_value(), row.secret.get_secret_value().encode(), frozenset(row.events))
-        for row in settings.alerts.webhooks
-    ]
-    alerts = Alerts(thresholds_of(settings.alerts.thresholds), tuple(webhook.hook for webhook in webhooks))
+    webhooks = webhooks_of(settings.alerts)
+    alerts = alerts_of(settings.alerts)
     alarms = Alarms(
         webhooks,
         store.outbox,
@@ -230,6 +226,7 @@ def build(
         delivers=worker.index == 0,
     )
     books.tell(alerts, alarms.on_crossed)
+    store.tell(Watch(alerts, alarms.on_crossed))
     connections_for = partial(_connections, loop=loop, environ=environ)
     engines = (
         supervisor_of(settings, environ, clock=now_us, draw=random.random)  # noqa: TID251  # the one source of chance

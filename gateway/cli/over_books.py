@@ -9,21 +9,27 @@ import asyncio
 import hashlib
 import json
 import secrets
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from billing.budget_events import Watch
 from billing.keys import KeyRing
 from billing.store import Store
 from gateway.admin.app import build_admin
 from gateway.admin.rooms import AdminRooms
+from gateway.alerts import as_line
 from gateway.cli.desk import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
     from pathlib import Path
 
     from starlette.types import ASGIApp
+
+    from billing.alerts import BudgetEvent
+    from billing.budget_events import Alerts
 
 WHERE: Final = "the database"
 
@@ -62,9 +68,15 @@ class BooksDesk:
         }
 
 
-def open_books(database_url: str, clock: Callable[[], int], state: Path | None = None) -> BooksDesk:
-    """An open database, already at this release's schema, behind the admin app."""
+def open_books(
+    database_url: str, clock: Callable[[], int], state: Path | None = None, alerts: Alerts | None = None
+) -> BooksDesk:
+    """An open database, already at this release's schema, behind the admin app. What it crosses of `alerts` is told
+    on standard error; webhooks are told by the next gateway.
+    """
     store = Store(database_url)
+    if alerts is not None:
+        store.tell(Watch(alerts, _log))
     key = secrets.token_hex(32)
     rooms = AdminRooms(
         store=store,
@@ -79,6 +91,10 @@ def open_books(database_url: str, clock: Callable[[], int], state: Path | None =
         state=state,
     )
     return BooksDesk(build_admin(rooms), key, store)
+
+
+def _log(events: Sequence[BudgetEvent]) -> None:
+    sys.stderr.write(b"".join(map(as_line, events)).decode())
 
 
 async def _call(app: ASGIApp, scope: MutableMapping[str, Any], body: bytes) -> tuple[int, bytes]:

@@ -308,6 +308,7 @@ class Books:
             self.wallets.settle(wallets, held[12], cost_nano_usd)
             if cost_nano_usd > held[12]:
                 code = _OVERRUN
+                _overrun(held, cost_nano_usd)
         self._journal.append_promised(_US, encode((*name, usage, cost_nano_usd, code)))
         self._pending_nano_usd -= held[12]
         if self._progress:
@@ -423,6 +424,18 @@ def _never(_delay_ms: int, _callback: Callable[[], None]) -> None:
 
 def _nobody(_ids: Sequence[int]) -> None:
     """No other worker to ask."""
+
+
+def _overrun(hold: Hold, cost_nano_usd: int) -> None:
+    """The one way in which a budget is overspent: told at once."""
+    _logger.error(
+        "%s/%d: %s/%s billed %d nano-USD, %d beyond the bound that it was sent: an overrun, look into its limits",
+        *hold[:2],
+        hold.provider,
+        hold.model,
+        cost_nano_usd,
+        cost_nano_usd - hold.amount_nano_usd,
+    )
 
 
 def _bounded(hold: Hold, usage: Usage, cost_nano_usd: int) -> tuple[Usage, int]:

@@ -1,5 +1,6 @@
 """One attempt at one deployment: money held and intent written before the first byte, and every end of it settled."""
 
+import logging
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
@@ -41,6 +42,8 @@ from gateway.wire.upstream import (
 from local_backend.supervisor import LocalModelFailed
 from routing.outcome import Outcome, classify
 from routing.plan import Choice
+
+log = logging.getLogger("turnpike")
 
 ERROR_TEXT_MAX: Final = 2000
 US: Final = 1_000_000
@@ -419,6 +422,36 @@ def broken_off(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, error: U
     attempt.error = scrub(str(error), attempt.road.provider.secrets)
     attempt.timed_out = isinstance(error, AnswerTimedOut)
     _settle_estimated(s, ride, ask, attempt, attempt.answer.streamed)
+
+
+def settle_stream(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, stream: ChatStream) -> bytes:
+    """Posts what a stream cost that was relayed to its end. Gives what is still to be relayed, where we ended it."""
+    if attempt.answer.stopped is not None:
+        return _stopped(s, ride, ask, attempt, stream, attempt.answer.stopped)
+    if stream.usage is not None:
+        settle(s, ride, attempt, usage_of(stream.usage), EntryKind.ACTUAL)
+    else:
+        settle(s, ride, attempt, cancelled_usage(ask, stream.events), EntryKind.ESTIMATED)
+    return b""
+
+
+def _stopped(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, stream: ChatStream, last: bytes) -> bytes:
+    """It went on beyond the limit that its provider was sent: what was delivered is paid for, at most the hold."""
+    limit = attempt.output_tokens
+    hold = attempt.hold
+    log.warning(
+        "%s/%s goes on beyond the %s tokens that it is told to stop at: stopped", hold.provider, hold.model, limit
+    )
+    attempt.error = f"stopped: the provider went on beyond the {limit} tokens that it was told to stop at"
+    usage = cancelled_usage(ask, stream.events)
+    told = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+    end = stream.cut_short(last, told)
+    _settle_estimated(s, ride, ask, attempt, stream)
+    return end
 
 
 def _settle_estimated(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, stream: ChatStream | None) -> None:

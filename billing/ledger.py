@@ -194,7 +194,8 @@ class Ledger:
         row_id = first_id
         for hold, usage, amount, kind, _, _ in postings:
             (
-                request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _, organization, _,
+                request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _, organization,
+                _,
             ) = hold  # fmt: skip
             rows.append(
                 (

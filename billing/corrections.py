@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from billing import queries
 from billing.audit import Actor, record
+from billing.audit_head import AuditHead
 from billing.budget_events import Watch
 from billing.database import writing
 from billing.heads import Heads
@@ -95,6 +96,7 @@ class Corrections:
         """The chain's head is kept below `state`, as a worker's is. `watch` hears of what crosses a threshold."""
         self._engine = writing(engine)
         self._heads = Heads(state, engine) if state is not None else None
+        self._audit_head = AuditHead(state, engine) if state is not None else None
         self._watch = watch
 
     def transfer(self, transfer: Transfer, actor: Actor, now_at_us: int) -> int:
@@ -207,6 +209,8 @@ class Corrections:
             tx.commit()
         if self._heads is not None and end != before:
             self._heads.put(WRITER, end, before[1], now_at_us, shared=True)
+        if self._audit_head is not None:
+            self._audit_head.put(now_at_us)
         if self._watch is not None and crossed:
             self._watch.on_crossed(crossed)
         return first_id, made

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from billing.audit_head import AuditHead
 from billing.books import Books
 from billing.budget_events import Alerts, Watch
 from billing.counters import OwnCounters
@@ -171,6 +172,13 @@ def _without_old_requests(store: Store, requests_days: int) -> None:
             log.info("dropped %d rows of requests older than %d days", dropped, requests_days)
 
 
+def _versions(store: Store, audit_head: AuditHead | None) -> dict[str, int]:
+    """What has changed; what tells of it in the audit log is signed on the way."""
+    if audit_head is not None:
+        audit_head.put(now_us())
+    return store.control_versions()
+
+
 def new_key(name: str) -> tuple[str, Key]:
     """A fresh key of nobody's and for every model, with its secret."""
     secret = mint(secrets.token_hex(6), secrets.token_bytes(SECRET_BYTES))
@@ -233,7 +241,8 @@ def build(
         if worker.alone
         else FarEngines(bus)
     )
-    refresh = Refresh(bus, store.control_versions)
+    audit_head = AuditHead(directory, store.engine) if worker.index == 0 else None
+    refresh = Refresh(bus, partial(_versions, store, audit_head))
     tenancy = Tenancy(store.team_rules(), store.limits_of_models(), Limit(**settings.limits.model_dump()))
     tenants = partial(reload_tenancy, store, tenancy)
     refresh.on("limits", tenants)

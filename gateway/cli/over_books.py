@@ -11,9 +11,11 @@ import json
 import secrets
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from billing.audit_head import AuditHead
 from billing.budget_events import Watch
 from billing.keys import KeyRing
 from billing.store import Store
@@ -39,8 +41,10 @@ class BooksDesk:
     app: ASGIApp
     admin_key: str
     store: Store
+    sign: Callable[[], object]
 
     def close(self) -> None:
+        self.sign()
         self.store.close()
 
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
@@ -90,7 +94,13 @@ def open_books(
         clock=clock,
         state=state,
     )
-    return BooksDesk(build_admin(rooms), key, store)
+    return BooksDesk(build_admin(rooms), key, store, partial(_sign, store, state, clock))
+
+
+def _sign(store: Store, state: Path | None, clock: Callable[[], int]) -> None:
+    """What the command has added to the audit log is signed, as a gateway's changes are."""
+    if state is not None:
+        AuditHead(state, store.engine).put(clock())
 
 
 def _log(events: Sequence[BudgetEvent]) -> None:

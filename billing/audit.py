@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine
 
 from billing import queries
+from billing.audit_head import lost, read_audit_heads
 from billing.pages import Page, paged
 from billing.queries import audit as q
 from billing.refusals import Invalid
@@ -64,16 +66,28 @@ class AuditLog:
 
     def verify(self) -> tuple[int, ...]:
         """The ids of rows that are not as they were written, or that do not follow on the row before them."""
-        bad: list[int] = []
-        last_id, last_hash = 0, queries.HASH_START
         with self._reading.begin() as tx:
-            while rows := q.audit_after(tx, last_id, VERIFIED_AT_ONCE):
-                for *told, prev_hash, hash_ in rows:
-                    follows = told[0] == last_id + 1 and bytes(prev_hash) == last_hash
-                    if not follows or bytes(hash_) != row_hash(bytes(prev_hash), tuple(told)):
-                        bad.append(told[0])
-                    last_id, last_hash = told[0], bytes(hash_)
-        return tuple(bad)
+            return wrong_rows(tx)
+
+    def lost(self, state: Path) -> tuple[str, ...]:
+        """What the log lacks of what was signed below that directory, in sentences."""
+        heads = read_audit_heads(state)  # first: they follow the log
+        with self._reading.begin() as tx:
+            return lost(tx, heads)
+
+
+def wrong_rows(tx: Connection) -> tuple[int, ...]:
+    """The ids of rows that are not as they were written, or that do not follow on the row before them."""
+    bad: list[int] = []
+    last_id, last_hash = 0, queries.HASH_START
+    while rows := q.audit_after(tx, last_id, VERIFIED_AT_ONCE):
+        for *told, before, own in rows:
+            prev_hash, hash_ = _bytes(before), _bytes(own)
+            follows = told[0] == last_id + 1 and prev_hash == last_hash
+            if not follows or hash_ != row_hash(prev_hash, tuple(told)):
+                bad.append(told[0])
+            last_id, last_hash = told[0], hash_
+    return tuple(bad)
 
 
 def record(
@@ -94,6 +108,11 @@ def record(
 
 def row_hash(prev_hash: bytes, row: queries.Row) -> bytes:
     return sha256(prev_hash + _pack(row)).digest()
+
+
+def _bytes(value: object) -> bytes:
+    """What stands where a hash should; anything else fits nothing."""
+    return bytes(value) if isinstance(value, bytes | memoryview) else repr(value).encode()
 
 
 def _shown(row: queries.Row) -> AuditRow:

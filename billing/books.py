@@ -28,6 +28,7 @@ from billing.holds import (
     encode,
     encode_hold,
     encode_price,
+    unknown_charge,
 )
 from billing.journal import (
     JOURNAL_BYTES_MAX,
@@ -35,6 +36,7 @@ from billing.journal import (
     Journal,
     JournalFull,
     JournalInUse,
+    JournalNotDurable,
     JournalRecordTooLarge,
     read,
 )
@@ -45,7 +47,7 @@ from billing.ledger import Ledger
 from billing.price import Price, Usage
 from billing.recovery import outstanding, told_by_recovery
 from billing.request_log import AttemptRow, RequestRow
-from billing.scopes import Rule
+from billing.scopes import Rule, Rulebook
 from billing.wallets import NOTHING, Wallet, Wallets
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ _US: Final = int(Mark.U | Mark.S)
 _UNKNOWN: Final = int(EntryKind.UNKNOWN)
 _OVERRUN: Final = int(EntryKind.OVERRUN)
 _SAVING: Final = int(EntryKind.SAVING)
+
+_NO_USAGE: Final = Usage()
 
 _Name = tuple[str, int]
 _Open = tuple[Hold, int, tuple[Wallet, ...]]  # a hold, where the journal has it, and what it was taken from
@@ -167,7 +171,7 @@ class Books:
         left = self._journal.open(self._boot_id)
         harmed = damage(left)
         try:
-            postings = outstanding(read(left))
+            postings = outstanding(read(left), Rulebook(tuple(self._bank.rules())))
             requests = told_by_recovery(postings)
         except BaseException:
             self._journal.close()
@@ -254,13 +258,21 @@ class Books:
         name = hold[:2]
         if name not in self._reserved:
             raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is not reserved: reserve it, and dispatch it once")
-        self._journal.append_promising(_D, encode(name))
+        try:
+            self._journal.append_promising(_D, encode(name))
+        except JournalNotDurable:
+            self._dispatched[name] = self._reserved.pop(name)  # its D is written, and must not outlive its release
+            raise
         self._dispatched[name] = self._reserved.pop(name)
 
     def reserve_and_dispatch(self, hold: Hold, wallets: tuple[Wallet, ...] = NOTHING) -> None:
         """Both at once, in one record, for the ordinary case in which nothing happens between the two."""
         name = self._fresh_name(hold)
-        self._dispatched[name] = hold, self._write_hold(hold, _RD, self._journal.append_promising), wallets
+        try:
+            self._dispatched[name] = hold, self._write_hold(hold, _RD, self._journal.append_promising), wallets
+        except JournalNotDurable:
+            self._journal.append_promised(_X, encode(name))  # written, and not to be sent
+            raise
         self._pending_nano_usd += hold.amount_nano_usd
 
     def progress(self, hold: Hold, usage: Usage) -> None:
@@ -276,8 +288,8 @@ class Books:
         self._progress[name] = usage
 
     def settle(self, hold: Hold, usage: Usage, cost_nano_usd: int, kind: EntryKind) -> None:
-        """U and S. An unknown outcome charges the whole hold, whatever cost is given; what a budget's hold does not
-        cover is an overrun.
+        """U and S. What an unknown outcome is charged follows from its hold, whatever is given; what a budget's hold
+        does not cover is an overrun.
         """
         name = hold[:2]
         opened = self._dispatched.pop(name, None)
@@ -286,7 +298,7 @@ class Books:
         held, segment, wallets = opened
         code = int(kind)
         if code == _UNKNOWN:
-            cost_nano_usd = held[12]
+            usage, cost_nano_usd = unknown_charge(held, bound=bool(wallets))
         fresh, cached, cache_write, output, reasoning, heard, spoken = usage
         # All seven at once: a negative one makes the union negative, a large one makes it large.
         union = fresh | cached | cache_write | output | reasoning | heard | spoken
@@ -296,11 +308,19 @@ class Books:
             self.wallets.settle(wallets, held[12], cost_nano_usd)
             if cost_nano_usd > held[12]:
                 code = _OVERRUN
+                _overrun(held, cost_nano_usd)
         self._journal.append_promised(_US, encode((*name, usage, cost_nano_usd, code)))
         self._pending_nano_usd -= held[12]
         if self._progress:
             self._progress.pop(name, None)
         self._flusher.settled.append(Posting(held, usage, cost_nano_usd, code, segment, wallets))
+
+    def settle_unknown(self, hold: Hold) -> tuple[Usage, int]:
+        """The same of an attempt of which nothing was heard; answers what it was charged."""
+        opened = self._dispatched.get(hold[:2])
+        self.settle(hold, _NO_USAGE, 0, EntryKind.UNKNOWN)
+        assert opened is not None, "settle had it"
+        return unknown_charge(opened[0], bound=bool(opened[2]))
 
     def release(self, hold: Hold) -> None:
         """X: nothing was sent, or the provider certainly bills nothing."""
@@ -340,7 +360,7 @@ class Books:
 
     def troubles(self) -> tuple[str, ...]:
         """What keeps the books from taking paid requests, in sentences; none when all is well."""
-        return self._flusher.troubles()
+        return (*self._flusher.troubles(), *((self._journal.trouble,) if self._journal.trouble else ()))
 
     def pending_nano_usd(self) -> int:
         return self._pending_nano_usd
@@ -404,6 +424,18 @@ def _never(_delay_ms: int, _callback: Callable[[], None]) -> None:
 
 def _nobody(_ids: Sequence[int]) -> None:
     """No other worker to ask."""
+
+
+def _overrun(hold: Hold, cost_nano_usd: int) -> None:
+    """The one way in which a budget is overspent: told at once."""
+    _logger.error(
+        "%s/%d: %s/%s billed %d nano-USD, %d beyond the bound that it was sent: an overrun, look into its limits",
+        *hold[:2],
+        hold.provider,
+        hold.model,
+        cost_nano_usd,
+        cost_nano_usd - hold.amount_nano_usd,
+    )
 
 
 def _bounded(hold: Hold, usage: Usage, cost_nano_usd: int) -> tuple[Usage, int]:

@@ -3,7 +3,7 @@
 So none is lost when a process dies, none is told for money that was not posted, and what was not delivered is found.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -66,6 +66,14 @@ class Alerts:
             return False
         queries.insert_deliveries(tx, [(hook.id, event.id) for hook in self.hooks if event.type in hook.events])
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is told, and what hears of it once it is committed: for whoever changes budgets or what they have spent."""
+
+    alerts: Alerts
+    on_crossed: Callable[[Sequence[BudgetEvent]], object]
 
 
 class Outbox:

@@ -4,14 +4,15 @@ A change of a limit holds for every account of a window that is not over, in the
 is granted afterwards by the limit before.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from billing import queries
+from billing.alerts import BudgetEvent
 from billing.audit import Actor
 from billing.budgets import Budget, changed, demand_sound, rule_of, subject_of, told
 from billing.changes import BUDGETS, Change
@@ -23,6 +24,9 @@ from billing.refusals import AlreadyExists, NotFound
 from billing.scopes import Account, Dimensions, Rulebook
 from billing.usage_span import QUARTER_US
 from billing.windows import Window, span
+
+if TYPE_CHECKING:
+    from billing.budget_events import Watch
 
 POINTS_MAX: Final = 400  # of a plot; more, and the steps grow
 # In quarter hours: what a person reads off an axis.
@@ -63,6 +67,7 @@ class Budgets:
     def __init__(self, engine: Engine) -> None:
         self._reading = engine
         self._writing = writing(engine)
+        self.watch: Watch | None = None
 
     def list(self, limit: int, after: str | None = None, filters: Mapping[str, str] | None = None) -> Page[Budget]:
         """Oldest first; by `scope_type`, `scope_id`, `scope_team_id` or `window`."""
@@ -86,8 +91,10 @@ class Budgets:
                 _demand_scope(tx, made)
                 q.insert_budget(tx, {name: getattr(made, name) for name in q.BUDGET_COLUMNS})
                 Change(actor, now_at_us, "budget.create", made.id).note(tx, None, told(made), [BUDGETS])
+                crossed = self._crossed(tx, made, now_at_us)
         except IntegrityError:
             raise AlreadyExists(f"a budget {made.id!r} exists or existed: take another id") from None
+        self._tell(crossed)
         return made
 
     def update(
@@ -104,7 +111,9 @@ class Budgets:
             q.limit_accounts(tx, budget_id, after.limit_nano_usd, now_at_us)
             after = _demand(tx, budget_id, None)
             Change(actor, now_at_us, "budget.update", budget_id).note(tx, told(before), told(after), [BUDGETS])
-            return after
+            crossed = self._crossed(tx, after, now_at_us)
+        self._tell(crossed)
+        return after
 
     def delete(self, budget_id: str, version: int | None, actor: Actor, now_at_us: int) -> None:
         """It binds nothing any more. Its accounts stay, for what workers still hold of them."""
@@ -114,6 +123,21 @@ class Budgets:
             q.update_budget(tx, budget_id, {"deleted_at_us": now_at_us})
             q.limit_accounts(tx, budget_id, None, now_at_us)
             Change(actor, now_at_us, "budget.delete", budget_id).note(tx, told(before), None, [BUDGETS])
+
+    def _crossed(self, tx: Connection, budget: Budget, now_at_us: int) -> tuple[BudgetEvent, ...]:
+        """What each account of a window that is not over stands above, and nobody was told."""
+        if self.watch is None:
+            return ()
+        rule, subject = rule_of(budget), subject_of(budget)
+        ids = {*q.accounts_not_over(tx, budget.id, now_at_us)}
+        if subject is not None:
+            account = Account(budget.id, subject, *span(budget.window, budget.timezone, now_at_us))
+            ids |= {*queries.account_ids(tx, [(rule, account)]).values()}
+        return self.watch.alerts.crossed(tx, dict.fromkeys(ids), [rule], now_at_us)
+
+    def _tell(self, crossed: Sequence[BudgetEvent]) -> None:
+        if self.watch is not None and crossed:
+            self.watch.on_crossed(crossed)
 
     def status(self, budget_id: str | None, now_at_us: int, apart: Collection[str] = ()) -> tuple[AccountState, ...]:
         """Of that budget or of all: each subject that has an account, and the one that a budget names in any case. What

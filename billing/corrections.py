@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, Engine
 
 from billing import queries
 from billing.audit import Actor, record
+from billing.audit_head import AuditHead
+from billing.budget_events import Watch
 from billing.database import writing
 from billing.heads import Heads
 from billing.holds import REQUEST_ID_CHARS_MAX, EntryKind
@@ -28,6 +30,9 @@ from billing.refusals import AlreadyExists, Invalid, NotFound
 from billing.scopes import Account, Dimensions, Rule, Rulebook
 from billing.seal import WHOLE, account_digest, batch_hash, closing_name, head_of, price_digest
 from billing.usage_span import QUARTER_US
+
+if TYPE_CHECKING:
+    from billing.alerts import BudgetEvent
 
 WRITER: Final = WRITERS_MAX - 1  # the control plane's; workers count from 0
 REASON_CHARS_MAX: Final = 1000
@@ -87,10 +92,12 @@ class _Made(NamedTuple):
 
 
 class Corrections:
-    def __init__(self, engine: Engine, state: Path | None = None) -> None:
-        """The chain's head is kept below `state`, as a worker's is."""
+    def __init__(self, engine: Engine, state: Path | None = None, watch: Watch | None = None) -> None:
+        """The chain's head is kept below `state`, as a worker's is. `watch` hears of what crosses a threshold."""
         self._engine = writing(engine)
         self._heads = Heads(state, engine) if state is not None else None
+        self._audit_head = AuditHead(state, engine) if state is not None else None
+        self._watch = watch
 
     def transfer(self, transfer: Transfer, actor: Actor, now_at_us: int) -> int:
         """Posts it; answers the entry's id."""
@@ -181,11 +188,14 @@ class Corrections:
             lines = made.lines
             before = end = queries.chain_end(tx, WRITER)
             first_id = 0
+            crossed: tuple[BudgetEvent, ...] = ()
             if lines:
                 posted = _posted_to(tx, lines)
                 first_id = max(((now_at_us - EPOCH_US) << 12) | WRITER, end[0] + WRITERS_MAX)
                 end = _write(tx, lines, first_id, end[1], now_at_us)
                 queries.post_to_accounts(tx, posted, {}, "")
+                if self._watch is not None:
+                    crossed = self._watch.alerts.crossed(tx, posted, queries.budget_rules(tx), now_at_us)
             if lines or action == "ledger.close_lease":
                 after = {
                     "reason": reason,
@@ -199,6 +209,10 @@ class Corrections:
             tx.commit()
         if self._heads is not None and end != before:
             self._heads.put(WRITER, end, before[1], now_at_us, shared=True)
+        if self._audit_head is not None:
+            self._audit_head.put(now_at_us)
+        if self._watch is not None and crossed:
+            self._watch.on_crossed(crossed)
         return first_id, made
 
 

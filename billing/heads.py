@@ -8,6 +8,7 @@ import hmac
 import logging
 import os
 import secrets
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -54,7 +55,7 @@ class Heads:
     def __init__(self, state: Path, engine: Engine) -> None:
         self.directory = state / "ledger" / "heads"
         self._engine = engine
-        self._key = _signing_key(state)
+        self._key = signing_key(state)
         self._last: dict[int, str] = {}  # by writer: what its file holds, as this process wrote it
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -78,7 +79,7 @@ class Heads:
                 fcntl.flock(fd, fcntl.LOCK_EX)
             known = not shared and self._last.get(writer) == prev_hash.hex()
             if known or self._older(fd, writer, prev_hash, head.last_id):
-                os.pwrite(fd, _document(self._key, head), 0)
+                os.pwrite(fd, document(self._key, head), 0)
                 self._last[writer] = head.hash
         finally:
             os.close(fd)
@@ -89,7 +90,7 @@ class Heads:
         if not found.strip(b"\0 \n"):
             return True
         try:
-            old = _opened(self._key, found)
+            old = opened(self._key, found)
         except HeadUnsigned:
             self._set_aside(found, writer, last_id)
             return True
@@ -115,22 +116,27 @@ class Heads:
 
 
 def read_heads(state: Path) -> dict[str, Head | None]:
-    """Every head by its file's name; None where no signature fits. Makes nothing."""
+    """Every head of the ledger by its file's name; None where no signature fits. Makes nothing."""
+    return heads_of(state, (state / "ledger" / "heads").glob("*.json"))
+
+
+def heads_of(state: Path, files: Iterable[Path]) -> dict[str, Head | None]:
     key = state / KEY_FILE
     secret = bytes.fromhex(key.read_text().strip()) if key.exists() else b""
-    return {path.name: _of_file(secret, path) for path in sorted((state / "ledger" / "heads").glob("*.json"))}
+    return {path.name: _of_file(secret, path) for path in sorted(files)}
 
 
 def _of_file(key: bytes, path: Path) -> Head | None:
     for _ in range(READ_TRIES_MAX):
         with suppress(HeadUnsigned):
-            return _opened(key, path.read_bytes())
+            return opened(key, path.read_bytes())
     return None
 
 
-def _opened(key: bytes, document: bytes) -> Head:
+def opened(key: bytes, found: bytes) -> Head:
+    """What a head's file holds. Raises `HeadUnsigned`."""
     try:
-        signed = _signed.decode(document.strip(b"\0 \n"))
+        signed = _signed.decode(found.strip(b"\0 \n"))
         if hmac.compare_digest(_signature(key, bytes(signed.head)), signed.signature):
             return _head.decode(signed.head)
     except (msgspec.MsgspecError, TypeError) as error:
@@ -138,7 +144,8 @@ def _opened(key: bytes, document: bytes) -> Head:
     raise HeadUnsigned("the signature does not fit")
 
 
-def _document(key: bytes, head: Head) -> bytes:
+def document(key: bytes, head: Head) -> bytes:
+    """What a head's file is to hold, in one sector."""
     body = _encode(head)
     return _encode(_Signed(msgspec.Raw(body), _signature(key, body))).ljust(HEAD_BYTES - 1) + b"\n"
 
@@ -147,7 +154,7 @@ def _signature(key: bytes, body: bytes) -> str:
     return hmac.digest(key, body, "sha256").hex()
 
 
-def _signing_key(state: Path) -> bytes:
+def signing_key(state: Path) -> bytes:
     """Made by whoever comes first; readable by its owner alone."""
     path = state / KEY_FILE
     state.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from billing.price import Price, Tier, Usage
+from billing.price import Price, Tier, Usage, cost_nano_usd
 from billing.scopes import Dimensions
 from billing.wallets import Wallet
 
@@ -17,7 +17,7 @@ class EntryKind(IntEnum):
 
     ACTUAL = 1
     ESTIMATED = 2
-    UNKNOWN = 3  # sent, and nothing heard of what it used: the whole hold is charged
+    UNKNOWN = 3  # sent, and nothing heard of what it used: `unknown_charge`
     OVERRUN = 4
     REFUND = 5
     ADJUSTMENT = 6
@@ -45,6 +45,8 @@ class Hold(NamedTuple):
     price: Price
     amount_nano_usd: int
     organization_id: str | None = None
+    input_tokens: int = 0
+    """The prompt's, counted generously, where these alone are charged should its outcome stay unknown; 0: the hold."""
 
 
 def charge_of(hold: Hold) -> Dimensions:
@@ -67,6 +69,16 @@ def charge(
     return Dimensions(organization_id, team_id, user_id, key_id, end_user, provider, model, tags)
 
 
+def unknown_charge(hold: Hold, *, bound: bool) -> tuple[Usage, int]:
+    """What an attempt is charged of which nothing was heard: its input where that was agreed and no hard budget binds
+    it by now; else all that it may have cost.
+    """
+    if bound or not hold.input_tokens:
+        return Usage(), hold.amount_nano_usd
+    usage = Usage(input_tokens=hold.input_tokens)
+    return usage, min(cost_nano_usd(usage, hold.price), hold.amount_nano_usd)
+
+
 class Posting(NamedTuple):
     """A settlement on its way into the ledger; `segment` is where the journal keeps its hold (0: nowhere)."""
 
@@ -85,6 +97,8 @@ _Named = tuple[str, int, int, str, str | None, str | None, str | None, str, str,
 
 encode: Final = msgspec.msgpack.Encoder().encode
 _hold_decoder: Final = msgspec.msgpack.Decoder(tuple[_Named, _Price, int, str | None])
+_long_hold_decoder: Final = msgspec.msgpack.Decoder(tuple[_Named, _Price, int, str | None, int])
+_ARRAY_OF_FIVE: Final = 0x95
 _name_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int])
 _progress_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, Usage])
 _usage_decoder: Final = msgspec.msgpack.Decoder(tuple[str, int, Usage, int, int])
@@ -124,12 +138,19 @@ def encode_price(price: Price) -> msgspec.Raw:
 
 
 def encode_hold(hold: Hold, price: msgspec.Raw) -> bytes:
-    return encode((hold[:11], price, hold[12], hold[13]))
+    if hold[14]:
+        return encode((hold[:11], price, hold[12], hold[13], hold[14]))
+    return encode((hold[:11], price, hold[12], hold[13]))  # as every release reads it
 
 
 def decode_hold(payload: bytes) -> Hold:
-    named, price, amount, organization_id = _hold_decoder.decode(payload)
-    return Hold(*named, Price(*price[:9], tuple(Tier(*tier) for tier in price[9])), amount, organization_id)
+    input_tokens = 0
+    if payload[:1] == bytes((_ARRAY_OF_FIVE,)):
+        named, price, amount, organization_id, input_tokens = _long_hold_decoder.decode(payload)
+    else:
+        named, price, amount, organization_id = _hold_decoder.decode(payload)
+    pinned = Price(*price[:9], tuple(Tier(*tier) for tier in price[9]))
+    return Hold(*named, pinned, amount, organization_id, input_tokens)
 
 
 def decode_name(payload: bytes) -> tuple[str, int]:

@@ -9,6 +9,7 @@ import logging
 import mmap
 import os
 import re
+import threading
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -31,6 +32,10 @@ _NAME: Final = re.compile(r"([0-9]{12})\.tpj")
 
 class JournalFull(Exception):
     """No preallocated room for another attempt; nothing was sent, nothing is lost."""
+
+
+class JournalNotDurable(JournalFull):
+    """The disk did not take the journal; nothing was sent."""
 
 
 class JournalInUse(Exception):
@@ -76,6 +81,9 @@ class Journal:
         self._last_number = 0
         self._seeds: dict[int, int] = {}
         self._always, self._durable = sync == "always", sync != "os"
+        self._syncing = threading.RLock()
+        self._doubtful: dict[int, _Segment] = {}  # those of which the disk may lack something, by their numbers
+        self.trouble = ""
         self._limit = segment_bytes - len(END)
         # Bytes that may still be written once every promised usage record is. The margin pays for the tail of a
         # segment into which the next record did not fit.
@@ -120,7 +128,9 @@ class Journal:
         return self._write(mark, payload, size)
 
     def append_promising(self, mark: int, payload: bytes) -> int:
-        """Writes a D and sets room for its U aside, or refuses: then nothing may be sent."""
+        """Writes a D and sets room for its U aside, or refuses: then nothing may be sent. Raises `JournalNotDurable`
+        with the D written, whose X has its room.
+        """
         size = FRAME.size + len(payload)
         if size + USAGE_RECORD_BYTES_MAX > self._room or size > RECORD_BYTES_MAX:
             self._find_room(size, USAGE_RECORD_BYTES_MAX)
@@ -137,17 +147,42 @@ class Journal:
         self._room += USAGE_RECORD_BYTES_MAX - size
         number = self._write(mark, payload, size)
         if self._always:
-            self.sync()
+            self._sync_or_doubt()  # it was sent and used: what it used is settled whatever the disk does
         return number
 
     def sync(self) -> None:
-        """What was appended before outlives a power cut after. Any thread may ask; those of a full segment are synced
-        when it is left.
+        """What was appended before outlives a power cut after. Any thread may ask. Raises `JournalNotDurable`.
+
+        A segment is synced when it is left, so that the current one alone needs it, and those that failed.
         """
-        os.fdatasync(self._ready[0].fd)
+        with self._syncing:
+            current, at = self._ready[0], self._at
+            try:
+                for segment in tuple(self._doubtful.values()):
+                    # A kernel whose write has failed takes the pages for written: it is shown them once more.
+                    _touch(segment.pages, at if segment is current else self._segment_bytes)
+                    os.fdatasync(segment.fd)
+                    del self._doubtful[segment.number]
+                os.fdatasync(current.fd)
+            except OSError as error:
+                self._doubtful[current.number] = current
+                if not self.trouble:
+                    _logger.exception(
+                        "the journal in %s cannot be written to its disk: repair or replace it", self.directory
+                    )
+                self.trouble = f"the disk of the journal took nothing ({error.strerror}): see the log"
+                raise JournalNotDurable(self.trouble) from error
+            self.trouble = ""
+
+    def _sync_or_doubt(self) -> None:
+        """The same where nothing can be refused any more: the next `sync` comes back to what this one left."""
+        with suppress(JournalNotDurable):
+            self.sync()
 
     def tend(self, done_below: int) -> None:
         """Keeps spare segments ready and frees those with a number below `done_below`, all posted."""
+        if self._doubtful:
+            self._sync_or_doubt()
         while self._full and self._full[0].number < done_below:
             self._reuse(self._full.pop(0))
         while self._ahead() < SPARES and self._made() < self._segments_max:
@@ -203,11 +238,12 @@ class Journal:
     def _roll(self) -> None:
         # There is a next one: what does not fit here was let in by room, and the room left is all in those behind.
         self._room -= self._limit - RECORD_BYTES_MAX - self._at
-        if self._durable:
-            # A hold may stand here and its D in the next, which alone will be synced from now on.
-            self.sync()
-        self._full.append(self._ready.popleft())
-        self._begin()
+        with self._syncing:
+            if self._durable:
+                # A hold may stand here and its D in the next, which alone will be synced from now on.
+                self._sync_or_doubt()
+            self._full.append(self._ready.popleft())
+            self._begin()
 
     def _begin(self) -> None:
         segment = self._ready[0]
@@ -234,6 +270,8 @@ class Journal:
         return segment
 
     def _reuse(self, segment: _Segment) -> None:
+        with self._syncing:
+            self._doubtful.pop(segment.number, None)  # all of it is posted
         if self._ahead() >= SPARES:
             _close(segment)
             segment.path.unlink()
@@ -297,6 +335,12 @@ def _named(path: Path, fresh_name: str) -> str:
     except FileNotFoundError:
         path.write_text(f"{fresh_name}\n")
         return fresh_name
+
+
+def _touch(pages: mmap.mmap, end: int) -> None:
+    """Makes every page up to there one that was changed. No byte before `end` is written by anybody else."""
+    for at in range(0, end, mmap.PAGESIZE):
+        pages[at : at + 1] = pages[at : at + 1]
 
 
 def _close(segment: _Segment) -> None:

@@ -9,17 +9,13 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from billing.journal import JournalFull
+from billing.journal import JournalNotDurable
 
 _logger: Final = logging.getLogger(__name__)
 
 
-class JournalNotDurable(JournalFull):
-    """The disk did not take the journal; nothing was sent."""
-
-
 class JournalSync:
-    """`sync` is the journal's. Its thread lives from the first wait to `close`."""
+    """`sync` is the journal's and raises `JournalNotDurable`. Its thread lives from the first wait to `close`."""
 
     def __init__(self, sync: Callable[[], None]) -> None:
         self._sync = sync
@@ -52,14 +48,15 @@ class JournalSync:
                 waiting, self._waiting = self._waiting, []
                 if not waiting:
                     return
+            outcome: JournalNotDurable | None = None
             try:
                 self._sync()
-            except OSError as error:
-                _logger.exception("the journal cannot be written to its disk: repair or replace it")
-                reason = f"the disk of the journal took nothing ({error.strerror}): see the log"
-                outcome: Exception | None = JournalNotDurable(reason)
-            else:
-                outcome = None
+            except JournalNotDurable as error:
+                outcome = error
+            except Exception:
+                # Whatever it was: an attempt that is never told waits for ever, and all after it.
+                _logger.exception("the journal was not written to its disk: look into %s", self._thread.name)
+                outcome = JournalNotDurable("the journal was not written to its disk: see the log")
             waiting[0].get_loop().call_soon_threadsafe(_tell, waiting, outcome)
 
 

@@ -70,6 +70,7 @@ class Ledger:
         self.alerts: Alerts | None = None
         self.on_crossed: Callable[[Sequence[BudgetEvent]], object] = len
         self._crossed: tuple[BudgetEvent, ...] = ()
+        self._met_now: frozenset[int] = frozenset()  # budget accounts that the batch was the first to add to
 
     def post(self, postings: Sequence[Posting], requests: Iterable[RequestRow], now_at_us: int, *, again: bool) -> None:
         """All of it or nothing. `again`: an earlier try may have gone through, so look before writing."""
@@ -139,7 +140,9 @@ class Ledger:
         leased = {wallet.id: amount for wallet, amount in leaving.items()}
         queries.post_to_accounts(tx, posted, leased, self._boot_id)
         if self.alerts is not None:
-            self._crossed = self.alerts.crossed(tx, posted, self._rulebook.rules, now_at_us)
+            # Of an account that this boot has not met yet nobody knows whether what it stood above before was told.
+            added = {account: None if account in self._met_now else amount for account, amount in posted.items()}
+            self._crossed = self.alerts.crossed(tx, added, self._rulebook.rules, now_at_us)
         if self.harmed_journal:
             queries.take_from_leases(tx, posted, self.harmed_journal)
         return batch.last_id, batch.hash
@@ -152,6 +155,7 @@ class Ledger:
 
     def _posted_to(self, tx: Connection, postings: Sequence[Posting], rows: Sequence[queries.Row]) -> dict[int, int]:
         """What the batch adds to which budget accounts: to all that match now, whatever each hold was taken from."""
+        self._met_now = frozenset()
         if not self._rulebook.rules:
             return {}
         # By cost account, whose id stands for all that a charge is made of, and by quarter hour, which no window cuts.
@@ -178,7 +182,9 @@ class Ledger:
             if len(known) > ACCOUNTS_MAX:
                 known.clear()
                 missing = [(rule, account) for account, rule in rules.items()]
-            known.update(queries.account_ids(tx, missing))
+            met = queries.account_ids(tx, missing)
+            self._met_now = frozenset(met.values())
+            known.update(met)
         return {known[account]: amount for account, amount in posted.items()}
 
     def _rows(self, postings: Sequence[Posting], first_id: int, counted: Mapping[str, int]) -> list[queries.Row]:
@@ -187,9 +193,10 @@ class Ledger:
         rows: list[queries.Row] = []
         row_id = first_id
         for hold, usage, amount, kind, _, _ in postings:
-            request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _, organization = (
-                hold
-            )
+            (
+                request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _, organization,
+                _,
+            ) = hold  # fmt: skip
             rows.append(
                 (
                     row_id,

@@ -10,10 +10,21 @@ from typing import Final
 
 import msgspec
 
-from billing.holds import EntryKind, Hold, Posting, decode_hold, decode_name, decode_progress, decode_usage
+from billing.holds import (
+    EntryKind,
+    Hold,
+    Posting,
+    charge_of,
+    decode_hold,
+    decode_name,
+    decode_progress,
+    decode_usage,
+    unknown_charge,
+)
 from billing.journal_records import Mark, Record
 from billing.price import Usage, cost_nano_usd
 from billing.request_log import AttemptRow, RequestRow
+from billing.scopes import Rulebook
 
 
 class JournalUnreadable(Exception):
@@ -42,6 +53,7 @@ NEXT: Final[dict[tuple[State, Mark], State]] = {
 }
 _ORDER: Final = (Mark.D, Mark.P, Mark.U, Mark.X)
 _NOTHING: Final = Usage()
+_NO_BUDGETS: Final = Rulebook()
 _WHY: Final = "recovered: the gateway stopped before it could tell how this ended"
 
 
@@ -54,7 +66,8 @@ class _Attempt:
     kind: int = EntryKind.UNKNOWN
 
 
-def outstanding(journal: Iterable[Record]) -> tuple[Posting, ...]:
+def outstanding(journal: Iterable[Record], budgets: Rulebook = _NO_BUDGETS) -> tuple[Posting, ...]:
+    """`budgets` are those in force now: what one of them bounds is charged whole where nothing is known of it."""
     attempts: dict[tuple[str, int], _Attempt] = {}
     for record in journal:
         try:
@@ -65,7 +78,9 @@ def outstanding(journal: Iterable[Record]) -> tuple[Posting, ...]:
                 " what is in there, then this one"
             ) from error
     return tuple(
-        _posting(attempt) for attempt in attempts.values() if attempt.state not in {State.RESERVED, State.RELEASED}
+        _posting(attempt, budgets)
+        for attempt in attempts.values()
+        if attempt.state not in {State.RESERVED, State.RELEASED}
     )
 
 
@@ -98,7 +113,7 @@ def _apply(attempts: dict[tuple[str, int], _Attempt], record: Record) -> None:
                 attempt.usage, attempt.cost_nano_usd, attempt.kind = usage, cost, kind
 
 
-def _posting(attempt: _Attempt) -> Posting:
+def _posting(attempt: _Attempt, budgets: Rulebook) -> Posting:
     hold = attempt.hold
     if attempt.state is State.USED:
         return Posting(hold, attempt.usage, attempt.cost_nano_usd, attempt.kind, 0)
@@ -106,7 +121,9 @@ def _posting(attempt: _Attempt) -> Posting:
         # At least what was delivered, at most the hold: its exact usage never arrived.
         cost = min(cost_nano_usd(attempt.usage, hold.price), hold.amount_nano_usd)
         return Posting(hold, attempt.usage, cost, EntryKind.ESTIMATED, 0)
-    return Posting(hold, _NOTHING, hold.amount_nano_usd, EntryKind.UNKNOWN, 0)
+    accounts = budgets.accounts(charge_of(hold), hold.opened_at_us)
+    bound = any(rule.limit_nano_usd is not None for rule, _ in accounts)
+    return Posting(hold, *unknown_charge(hold, bound=bound), EntryKind.UNKNOWN, 0)
 
 
 def told_by_recovery(postings: Iterable[Posting]) -> tuple[RequestRow, ...]:

@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from billing import queries
 from billing.audit import Actor, AuditLog
-from billing.budget_events import Outbox
+from billing.budget_events import Outbox, Watch
 from billing.budget_store import Budgets
 from billing.changes import LIMITS, TENANCY, Change
 from billing.database import open_engine, writing
@@ -109,11 +109,16 @@ class Store:
         self.outbox = Outbox(self._reading)
         self.price_list = PriceList(self._reading)
         self.users = Users(self._reading)
+        self.watch: Watch | None = None
 
     @property
     def engine(self) -> Engine:
         """For what stands beside the store on the same database."""
         return self._reading
+
+    def tell(self, watch: Watch) -> None:
+        """Who hears of thresholds that a change of a budget crosses; corrections are given it, too."""
+        self.watch = self.budgets.watch = watch
 
     def migrate(self, to: str = "head") -> tuple[str, ...]:
         return migrate(self._database_url, to)

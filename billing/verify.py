@@ -1,5 +1,5 @@
 """Proves the ledger: every hash of every chain from the rows as stored, the chains' ends against their signed heads,
-the sums that reports read against the entries, and each budget's posted amount against its own.
+the sums that reports read against the entries, each budget's posted amount against its own; and with it the audit log.
 
 Streams in the order of ids and remembers one batch a writer, whatever the ledger's size.
 """
@@ -15,6 +15,8 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
 from billing import queries
+from billing.audit import wrong_rows
+from billing.audit_head import lost, read_audit_heads
 from billing.heads import Head, read_heads
 from billing.ledger import WRITERS_MAX
 from billing.queries import verify as q
@@ -73,6 +75,7 @@ def verify(engine: Engine, state: Path | None) -> Verdict:
     """`state` is the directory with the ledger's key and heads; without it a cut tail cannot show."""
     # Heads first: they follow the database, so every one of them must be found in what is read after.
     kept = read_heads(state) if state is not None else {}
+    audit_heads = read_audit_heads(state) if state is not None else {}
     heads: dict[int, list[tuple[str, Head]]] = {}
     for name, head in kept.items():
         if head is not None:
@@ -86,6 +89,7 @@ def verify(engine: Engine, state: Path | None) -> Verdict:
             _read(tx, reading)
             _compare(reading, demanded=state is not None)
             _sums(tx, reading)
+            _audit(tx, reading, audit_heads)
     except (DatabaseError, sqlite3.Error, UnicodeError) as error:
         # The last two: SQLite found its schema in shreds, and the driver could not even say so.
         reason = getattr(error, "orig", None) or error
@@ -204,6 +208,15 @@ def _compare(reading: _Reading, *, demanded: bool) -> None:
             found = reading.chains.get(writer, _Chain()).end[0]
             told = f"writer {writer}'s chain was signed up to entry {head.last_id} and ends at {found or 'nothing'}"
             reading.tell("tail", f"{told}, or its end is another one now: rows are missing ({name})")
+
+
+def _audit(tx: Connection, reading: _Reading, heads: Mapping[str, Head | None]) -> None:
+    """The log of who changed what stands beside the ledger, and is proved with it."""
+    for row_id in wrong_rows(tx):
+        told = f"row {row_id} of the audit log is not as it was written, or does not follow on the row before it"
+        reading.tell("audit", told)
+    for sentence in lost(tx, heads):
+        reading.tell("audit", sentence)
 
 
 def _sums(tx: Connection, reading: _Reading) -> None:

@@ -18,8 +18,9 @@ from typing import Final
 
 import orjson
 
-from billing.alerts import BudgetEvent, given_up, wait_us
-from billing.budget_events import Hook, Outbox
+from billing.alerts import BudgetEvent, given_up, thresholds_of, wait_us
+from billing.budget_events import Alerts, Hook, Outbox
+from gateway.config.schema import AlertsSection
 from gateway.wire.tunnel import proxy_for
 from gateway.wire.upstream import Origin
 
@@ -52,6 +53,18 @@ class Webhook:
     def host(self) -> str:
         """As much of it as a log may show."""
         return Origin.of(self.url).host
+
+
+def webhooks_of(section: AlertsSection) -> list[Webhook]:
+    return [
+        Webhook(row.url.get_secret_value(), row.secret.get_secret_value().encode(), frozenset(row.events))
+        for row in section.webhooks
+    ]
+
+
+def alerts_of(section: AlertsSection) -> Alerts:
+    """What the books tell, and to which webhooks."""
+    return Alerts(thresholds_of(section.thresholds), tuple(webhook.hook for webhook in webhooks_of(section)))
 
 
 def signature(secret: bytes, at_s: int, body: bytes) -> str:

@@ -52,6 +52,8 @@ class Answer(Waiter[None]):
     first_content_at = 0.0
     last_at = 0.0
     relaying = False
+    stopped: bytes | None = None
+    """Of a stream that was stopped at its limit: what came last."""
     head: ResponseHead | None = None
     _connection: UpstreamConnection | None = None
     _client: ServerConnection | None = None
@@ -129,6 +131,18 @@ class Answer(Waiter[None]):
             self._client.stream(out)
             if self._copy is not None:
                 self._copied(out)
+        if stream.events > stream.events_max and stream.runs_over:
+            self._stop(out)
+
+    def _stop(self, last: bytes) -> None:
+        """The provider goes on beyond the limit that it was sent: what came by now is the answer."""
+        self.abort()
+        if not self._over:
+            self._over = True
+            self.stopped = last
+            self._client = None  # what is still being inflated comes too late
+            if self._ended is not None:
+                self._ended.set(None)
 
     def _collect(self, data: bytes) -> None:
         self._bytes += len(data)

@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from billing.alerts import thresholds_of
+from billing.audit_head import AuditHead
 from billing.books import Books
-from billing.budget_events import Alerts
+from billing.budget_events import Alerts, Watch
 from billing.counters import OwnCounters
 from billing.keys import SECRET_BYTES, Key, KeyRing, digest, mint
 from billing.limits import Limit
@@ -35,7 +35,7 @@ from billing.tenancy import Tenancy
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
 from gateway.admin.rooms import AdminRooms, DeploymentView
-from gateway.alerts import Alarms, Webhook, poster
+from gateway.alerts import Alarms, alerts_of, poster, webhooks_of
 from gateway.built import compiled
 from gateway.config.schema import PriceRow, ProviderRow, Settings
 from gateway.door import METRICS_TYPE, FrontDoor
@@ -172,6 +172,13 @@ def _without_old_requests(store: Store, requests_days: int) -> None:
             log.info("dropped %d rows of requests older than %d days", dropped, requests_days)
 
 
+def _versions(store: Store, audit_head: AuditHead | None) -> dict[str, int]:
+    """What has changed; what tells of it in the audit log is signed on the way."""
+    if audit_head is not None:
+        audit_head.put(now_us())
+    return store.control_versions()
+
+
 def new_key(name: str) -> tuple[str, Key]:
     """A fresh key of nobody's and for every model, with its secret."""
     secret = mint(secrets.token_hex(6), secrets.token_bytes(SECRET_BYTES))
@@ -215,11 +222,8 @@ def build(
         database_grace_s=settings.billing.database_grace_s,
         refuse_when_down=settings.billing.database_down == "refuse",
     )
-    webhooks = [
-        Webhook(row.url.get_secret_value(), row.secret.get_secret_value().encode(), frozenset(row.events))
-        for row in settings.alerts.webhooks
-    ]
-    alerts = Alerts(thresholds_of(settings.alerts.thresholds), tuple(webhook.hook for webhook in webhooks))
+    webhooks = webhooks_of(settings.alerts)
+    alerts = alerts_of(settings.alerts)
     alarms = Alarms(
         webhooks,
         store.outbox,
@@ -230,13 +234,15 @@ def build(
         delivers=worker.index == 0,
     )
     books.tell(alerts, alarms.on_crossed)
+    store.tell(Watch(alerts, alarms.on_crossed))
     connections_for = partial(_connections, loop=loop, environ=environ)
     engines = (
         supervisor_of(settings, environ, clock=now_us, draw=random.random)  # noqa: TID251  # the one source of chance
         if worker.alone
         else FarEngines(bus)
     )
-    refresh = Refresh(bus, store.control_versions)
+    audit_head = AuditHead(directory, store.engine) if worker.index == 0 else None
+    refresh = Refresh(bus, partial(_versions, store, audit_head))
     tenancy = Tenancy(store.team_rules(), store.limits_of_models(), Limit(**settings.limits.model_dump()))
     tenants = partial(reload_tenancy, store, tenancy)
     refresh.on("limits", tenants)
@@ -273,6 +279,8 @@ def build(
         metrics=metrics,
         response_body_bytes_max=settings.server.response_body_bytes_max,
         sse_keepalive_s=settings.server.sse_keepalive_s,
+        awaits_disk=settings.billing.journal_sync == "group",
+        charges_input=settings.billing.unknown_outcome == "charge_input",
         drain_cancelled=settings.billing.cancelled_stream == "drain",
         over_budget=settings.routing.over_budget,
         open_when_down=settings.billing.database_down == "open",

@@ -1,5 +1,6 @@
 """One attempt at one deployment: money held and intent written before the first byte, and every end of it settled."""
 
+import logging
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from types import MappingProxyType
@@ -29,10 +30,20 @@ from gateway.usage import NO_USAGE, cancelled_usage, estimated_usage, usage_of, 
 from gateway.wire.errand import Waiter
 from gateway.wire.http1 import ResponseHead
 from gateway.wire.sse import ChatStream
-from gateway.wire.upstream import BadAnswer, ConnectFailed, ConnectTimedOut, StaleConnection, UpstreamError
+from gateway.wire.upstream import (
+    BadAnswer,
+    ConnectFailed,
+    ConnectTimedOut,
+    Pool,
+    StaleConnection,
+    UpstreamConnection,
+    UpstreamError,
+)
 from local_backend.supervisor import LocalModelFailed
 from routing.outcome import Outcome, classify
 from routing.plan import Choice
+
+log = logging.getLogger("turnpike")
 
 ERROR_TEXT_MAX: Final = 2000
 US: Final = 1_000_000
@@ -93,6 +104,8 @@ def open_attempt(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, choice: Ch
         _cap(attempt, facts.max_cost_nano_usd - ride.spent_nano_usd)
     if s.books.wallets.limited:
         _take(s, attempt)
+    if s.charges_input and not attempt.wallets:
+        attempt.hold = attempt.hold._replace(input_tokens=cancelled_usage(ask, 0).input_tokens)
     return attempt
 
 
@@ -189,11 +202,10 @@ async def make(
     connections = provider.connections
     if connections is not None:
         attempt.key_place = place = provider.keys.pick(attempt.hold.opened_at_us)
-        connection = connections.idle()
+        connection = None if s.awaits_disk else connections.idle()
         if connection is not None:  # the common case: no step of it waits
             request = _request(ask, facts, attempt, provider.heads[place])
-            s.books.reserve_and_dispatch(attempt.hold, attempt.wallets)
-            attempt.booked = True
+            _book(s, attempt, connection)
             answer.begin(connection, request)
         elif not await _send(s, ride, ask, facts, attempt):
             return
@@ -226,6 +238,16 @@ async def make(
         await _left(s, ride, ask, attempt)
         raise gone
     _judge(s, ride, ask, attempt, answer)
+
+
+def _book(s: Services, attempt: Attempt, connection: UpstreamConnection) -> None:
+    """Hold and intent in one; without them the connection is there for the next request."""
+    try:
+        s.books.reserve_and_dispatch(attempt.hold, attempt.wallets)
+    except JournalFull:
+        connection.spare()
+        raise
+    attempt.booked = True
 
 
 async def _left(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> None:
@@ -292,6 +314,8 @@ async def _send(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: At
                 s.books.release(hold)
                 connection.spare()
                 raise
+            if s.awaits_disk:
+                connection = await _on_disk(s, ride, hold, connections, connection)
     except (ConnectFailed, LocalModelFailed, AnswerTimedOut) as error:
         attempt.timed_out = isinstance(error, ConnectTimedOut | AnswerTimedOut)
         _unsent(s, ride, attempt, Outcome.CONNECT_FAILED, str(error), reserved=reserved)
@@ -301,6 +325,27 @@ async def _send(s: Services, ride: Ride, ask: ChatAsk, facts: Facts, attempt: At
         raise
     attempt.answer.begin(connection, request)
     return True
+
+
+async def _on_disk(
+    s: Services, ride: Ride, hold: Hold, connections: Pool, connection: UpstreamConnection
+) -> UpstreamConnection:
+    """Waits until the intent has reached the disk; a connection that closed meanwhile is replaced."""
+    intent = s.books.durable()
+    if intent is not None:
+        try:
+            await ride.wait(intent)
+        except JournalFull:
+            s.books.release(hold)
+            connection.spare()
+            raise
+        except BaseException:
+            connection.spare()
+            raise
+    if connection.usable:
+        return connection
+    idle = connections.idle()
+    return await ride.wait(connections.connect()) if idle is None else idle
 
 
 def _unsent(s: Services, ride: Ride, attempt: Attempt, outcome: Outcome, error: str, *, reserved: bool) -> None:
@@ -379,6 +424,36 @@ def broken_off(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, error: U
     _settle_estimated(s, ride, ask, attempt, attempt.answer.streamed)
 
 
+def settle_stream(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, stream: ChatStream) -> bytes:
+    """Posts what a stream cost that was relayed to its end. Gives what is still to be relayed, where we ended it."""
+    if attempt.answer.stopped is not None:
+        return _stopped(s, ride, ask, attempt, stream, attempt.answer.stopped)
+    if stream.usage is not None:
+        settle(s, ride, attempt, usage_of(stream.usage), EntryKind.ACTUAL)
+    else:
+        settle(s, ride, attempt, cancelled_usage(ask, stream.events), EntryKind.ESTIMATED)
+    return b""
+
+
+def _stopped(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, stream: ChatStream, last: bytes) -> bytes:
+    """It went on beyond the limit that its provider was sent: what was delivered is paid for, at most the hold."""
+    limit = attempt.output_tokens
+    hold = attempt.hold
+    log.warning(
+        "%s/%s goes on beyond the %s tokens that it is told to stop at: stopped", hold.provider, hold.model, limit
+    )
+    attempt.error = f"stopped: the provider went on beyond the {limit} tokens that it was told to stop at"
+    usage = cancelled_usage(ask, stream.events)
+    told = {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+    end = stream.cut_short(last, told)
+    _settle_estimated(s, ride, ask, attempt, stream)
+    return end
+
+
 def _settle_estimated(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, stream: ChatStream | None) -> None:
     if stream is not None and stream.usage is not None:
         usage, kind = usage_of(stream.usage), EntryKind.ACTUAL
@@ -405,8 +480,7 @@ def _lost(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, error: Upstre
     if isinstance(error, StaleConnection):
         s.books.release(attempt.hold)
     else:
-        attempt.cost_nano_usd = attempt.hold.amount_nano_usd
-        s.books.settle(attempt.hold, NO_USAGE, attempt.cost_nano_usd, EntryKind.UNKNOWN)
+        attempt.usage, attempt.cost_nano_usd = s.books.settle_unknown(attempt.hold)
     _note(s, ride, attempt)
 
 

@@ -110,7 +110,11 @@ class Search:
         if not ask.stream:
             return None
         hide = attempt.road.provider.row.stream_usage and not ask.wants_usage
-        return ChatStream(hide_usage=hide, annotate=_annotation(self._ride, attempt) if ask.wants_usage else None)
+        annotate = _annotation(self._ride, attempt) if ask.wants_usage else None
+        limit = attempt.output_tokens
+        if limit is None:
+            return ChatStream(hide_usage=hide, annotate=annotate)
+        return ChatStream(hide_usage=hide, annotate=annotate, tokens_max=limit * ask.choices, choices=ask.choices)
 
     def _goes_on(self, attempt: Attempt) -> bool:
         """Whether another target, or the same one with another key, may be tried after this failure."""

@@ -7,14 +7,14 @@ keep → tell.
 import re
 from typing import Any, Final
 
-from billing.books import EntryKind, Hold
+from billing.books import Hold
 from billing.keys import Key
 from billing.price import FREE, Usage
 from billing.tenancy import Holder
 from cache.exact import Kept
 from cache.fingerprint import fingerprint
 from cache.policy import BYPASS, Eligibility, eligibility, tenant, unkept_body_because, unkept_stream_because
-from gateway.attempt import Attempt, broken_off, cancelled, drain, settle
+from gateway.attempt import Attempt, broken_off, cancelled, drain, settle_stream
 from gateway.attempts import Search, told
 from gateway.caller import Facts, clean_tags, facts_of
 from gateway.chat_request import ChatAsk, parse_chat
@@ -31,7 +31,7 @@ from gateway.errors import (
 from gateway.ride import ClientGone, Ride
 from gateway.roads import Named
 from gateway.services import Services
-from gateway.usage import cancelled_usage, usage_of
+from gateway.usage import cancelled_usage
 from gateway.wire.headers import named_lines
 from gateway.wire.sse import DONE
 from gateway.wire.upstream import UpstreamError
@@ -179,12 +179,9 @@ async def relay(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt, keep_un
         raise AttemptsFailed("the provider's stream broke off", [told(attempt)]) from error
     finally:
         provider.in_flight -= 1
-    if stream.usage is not None:
-        settle(s, ride, attempt, usage_of(stream.usage), EntryKind.ACTUAL)
-    else:
-        settle(s, ride, attempt, cancelled_usage(ask, stream.events), EntryKind.ESTIMATED)
-    ride.connection.end_stream(DONE)
-    if keep_under is not None:
+    end = settle_stream(s, ride, ask, attempt, stream)
+    ride.connection.end_stream(end + DONE)
+    if keep_under is not None and not end:
         events = answer.copied() + DONE
         if events != DONE and unkept_stream_because(events) is None:
             keep(s, keep_under, b"text/event-stream; charset=utf-8", events, attempt)

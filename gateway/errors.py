@@ -12,7 +12,7 @@ from typing import Any, Final
 import orjson
 
 from billing.books import HoldNotOpen
-from billing.journal import JournalFull, JournalRecordTooLarge
+from billing.journal import JournalFull, JournalNotDurable, JournalRecordTooLarge
 from billing.tag_rules import TagNotAllowed
 from billing.wallets import BudgetBackendUnavailable, BudgetBusy, BudgetExhausted, BudgetRefused
 from cache.policy import UnknownDirective
@@ -146,6 +146,7 @@ SHAPES: Final[Mapping[type[BaseException], Shape]] = {
     BudgetRefused: Shape(429, "insufficient_quota", "insufficient_quota", _NO_RETRY),
     BudgetBackendUnavailable: Shape(503, "server_error", "budget_backend_unavailable"),
     JournalFull: Shape(503, "server_error", "budget_backend_unavailable"),
+    JournalNotDurable: Shape(503, "server_error", "budget_backend_unavailable"),
     JournalRecordTooLarge: Shape(400, "invalid_request_error", "attribution_too_long"),
     UnknownDirective: Shape(400, "invalid_request_error", "invalid_value"),
     LocalModelFailed: Shape(503, "server_error", "local_model_unavailable"),
@@ -157,6 +158,7 @@ SHAPES: Final[Mapping[type[BaseException], Shape]] = {
 _RETRY_AFTER_DEFAULT_S: Final[Mapping[type[BaseException], float]] = {
     Overloaded: 1,
     JournalFull: 5,
+    JournalNotDurable: 5,
     AllRateLimited: 1,
     RateLimited: 1,
     BudgetBusy: 1,

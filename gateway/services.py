@@ -52,6 +52,10 @@ class Services:
     metrics: Metrics
     response_body_bytes_max: int
     sse_keepalive_s: float
+    awaits_disk: bool
+    """Whether a request's intent is on the disk before its first byte leaves: `journal_sync: group`."""
+    charges_input: bool
+    """Whether an unknown outcome costs its input where no hard budget binds: `unknown_outcome: charge_input`."""
     drain_cancelled: bool
     over_budget: str
     open_when_down: bool

@@ -16,9 +16,20 @@ def audit_end(tx: Connection) -> tuple[int, bytes]:
     """The last row's id and hash. Until the transaction ends nobody else adds one; SQLite's has the lock already."""
     if tx.dialect.name == "postgresql":
         tx.execute(select(func.pg_advisory_xact_lock(_AUDIT_LOCK)))
+    return audit_last(tx)
+
+
+def audit_last(tx: Connection) -> tuple[int, bytes]:
+    """The last row's id and hash, as of now."""
     a = t.audit.c
     row = tx.execute(select(a.id, a.hash).order_by(a.id.desc()).limit(1)).first()
     return (row.id, bytes(row.hash)) if row else (0, HASH_START)
+
+
+def audit_hash(tx: Connection, row_id: int) -> bytes | None:
+    a = t.audit.c
+    found = tx.execute(select(a.hash).where(a.id == row_id)).scalar_one_or_none()
+    return bytes(found) if isinstance(found, bytes | memoryview) else None
 
 
 def insert_audit(tx: Connection, row: Row) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_, update
 
 from billing import tables as t
 from billing.queries.budgets import scoped
@@ -50,12 +50,21 @@ def update_budget(tx: Connection, budget_id: str, values: Mapping[str, object]) 
 
 def limit_accounts(tx: Connection, budget_id: str, limit_nano_usd: int | None, now_at_us: int) -> None:
     """Of every window that is not over. Locked in the order of their ids, so that nothing deadlocks."""
-    not_over = and_(_a.budget_id == budget_id, or_(_a.window_end_us.is_(None), _a.window_end_us > now_at_us))
+    not_over = _not_over(budget_id, now_at_us)
     found = select(_a.id).where(not_over).order_by(_a.id)
     if tx.dialect.name == "postgresql":
         found = found.with_for_update()
     tx.execute(found)
     tx.execute(update(t.budget_accounts).where(not_over).values(limit_nano_usd=limit_nano_usd))
+
+
+def accounts_not_over(tx: Connection, budget_id: str, now_at_us: int) -> list[int]:
+    """The ids of all its accounts of windows that are not over."""
+    return [*tx.execute(select(_a.id).where(_not_over(budget_id, now_at_us))).scalars()]
+
+
+def _not_over(budget_id: str, now_at_us: int) -> ColumnElement[bool]:
+    return and_(_a.budget_id == budget_id, or_(_a.window_end_us.is_(None), _a.window_end_us > now_at_us))
 
 
 def accounts_at(tx: Connection, budget_id: str | None, at_us: int, apart: Collection[str] = ()) -> list[Row]:

@@ -39,3 +39,4 @@ class Audit(Listing):
 class AuditVerdict(BaseModel):
     ok: bool
     row_ids: Annotated[list[str], Field(description="Rows that are not as they were written, or do not follow")]
+    missing: Annotated[list[str], Field(description="What the log lacks of what was signed, in sentences")]

@@ -32,7 +32,7 @@ class PriceDesk:
         self._rooms: Final = counter.rooms
         self._list: Final = counter.store.price_list
         self._table: Final = PriceTable()
-        self._corrections: Final = Corrections(counter.store.engine, counter.rooms.state)
+        self._corrections: Final = Corrections(counter.store.engine, counter.rooms.state, counter.store.watch)
 
     def page(self, by: Caller, asked: shapes.PricesAsked) -> shapes.Prices:
         given = {"provider": asked.provider, "model": asked.model, "team_id": asked.team_id}

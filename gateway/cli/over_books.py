@@ -9,21 +9,29 @@ import asyncio
 import hashlib
 import json
 import secrets
+import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
+from billing.audit_head import AuditHead
+from billing.budget_events import Watch
 from billing.keys import KeyRing
 from billing.store import Store
 from gateway.admin.app import build_admin
 from gateway.admin.rooms import AdminRooms
+from gateway.alerts import as_line
 from gateway.cli.desk import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
     from pathlib import Path
 
     from starlette.types import ASGIApp
+
+    from billing.alerts import BudgetEvent
+    from billing.budget_events import Alerts
 
 WHERE: Final = "the database"
 
@@ -33,8 +41,10 @@ class BooksDesk:
     app: ASGIApp
     admin_key: str
     store: Store
+    sign: Callable[[], object]
 
     def close(self) -> None:
+        self.sign()
         self.store.close()
 
     def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
@@ -62,9 +72,15 @@ class BooksDesk:
         }
 
 
-def open_books(database_url: str, clock: Callable[[], int], state: Path | None = None) -> BooksDesk:
-    """An open database, already at this release's schema, behind the admin app."""
+def open_books(
+    database_url: str, clock: Callable[[], int], state: Path | None = None, alerts: Alerts | None = None
+) -> BooksDesk:
+    """An open database, already at this release's schema, behind the admin app. What it crosses of `alerts` is told
+    on standard error; webhooks are told by the next gateway.
+    """
     store = Store(database_url)
+    if alerts is not None:
+        store.tell(Watch(alerts, _log))
     key = secrets.token_hex(32)
     rooms = AdminRooms(
         store=store,
@@ -78,7 +94,17 @@ def open_books(database_url: str, clock: Callable[[], int], state: Path | None =
         clock=clock,
         state=state,
     )
-    return BooksDesk(build_admin(rooms), key, store)
+    return BooksDesk(build_admin(rooms), key, store, partial(_sign, store, state, clock))
+
+
+def _sign(store: Store, state: Path | None, clock: Callable[[], int]) -> None:
+    """What the command has added to the audit log is signed, as a gateway's changes are."""
+    if state is not None:
+        AuditHead(state, store.engine).put(clock())
+
+
+def _log(events: Sequence[BudgetEvent]) -> None:
+    sys.stderr.write(b"".join(map(as_line, events)).decode())
 
 
 async def _call(app: ASGIApp, scope: MutableMapping[str, Any], body: bytes) -> tuple[int, bytes]:

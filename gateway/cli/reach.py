@@ -47,13 +47,15 @@ def gateway(settings: Settings) -> Desk:
 def books(settings: Settings) -> Desk:
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415 - half a second of imports, needed where none runs alone
 
+    from gateway.alerts import alerts_of  # noqa: PLC0415
     from gateway.cli.migrate import migrated  # noqa: PLC0415
     from gateway.cli.over_books import open_books  # noqa: PLC0415
 
     migrated(settings)
     try:
         now_us = lambda: time.time_ns() // 1000  # noqa: E731, TID251 - a command's own clock
-        return open_books(settings.state.database_url, now_us, settings.state.directory)
+        state = settings.state
+        return open_books(state.database_url, now_us, state.directory, alerts_of(settings.alerts))
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error)
         raise Refused(f"the database in {settings.state.directory} cannot be opened: {reason}") from None

@@ -59,8 +59,6 @@ VALUES: Final[Mapping[Pattern, Choices]] = {
     ("providers", "*", "dialect"): Choices(
         ("openai",), ("anthropic", "gemini", "azure", "bedrock", "vertex", "litellm")
     ),
-    ("billing", "journal_sync"): Choices(("os", "always"), ("group",)),
-    ("billing", "unknown_outcome"): Choices(("charge_hold",), ("charge_input",)),
 }
 LABELS: Final = ["team", "model", "provider"]
 POLICY_KEYS: Final = ("route", "candidates", "quality_floor")

@@ -263,15 +263,17 @@ class LimitsSection(Section):
 
 
 class BillingSection(Section):
-    journal_sync: Literal["os", "always"] = "os"
-    """What a power cut may lose: `os` leaves it to the operating system, `always` waits for the disk twice an attempt,
-    before the first byte goes upstream and when its usage is known. A killed process loses nothing."""
+    journal_sync: Literal["os", "group", "always"] = "os"
+    """What a power cut may lose: `os` leaves it to the operating system, `group` lets the attempts of a moment wait
+    for the disk together before the first byte goes upstream, `always` waits for it twice an attempt, then and when
+    its usage is known. A killed process loses nothing."""
     database_grace_s: Annotated[Count, Field(ge=0, le=86_400)] = 30
     """While the database is away keys under a hard budget spend what is leased, this long."""
     database_down: Literal["refuse", "open"] = "refuse"
     """What such a key gets then, or when nothing is leased: 503, or an answer that is posted later, unchecked."""
-    unknown_outcome: Literal["charge_hold"] = "charge_hold"
-    """What an attempt costs that a provider may have billed and whose usage never arrived: all that was held."""
+    unknown_outcome: Literal["charge_hold", "charge_input"] = "charge_hold"
+    """What an attempt costs that a provider may have billed and whose usage never arrived: all that was held, or,
+    where no hard budget binds it, an estimate of its input."""
     cancelled_stream: Literal["cancel", "drain"] = "cancel"
     """When the client hangs up: stop the provider, or read on to its bill."""
 

@@ -16,6 +16,8 @@ import orjson
 EVENT_BYTES_MAX: Final = 16 * 1024 * 1024
 DONE: Final = b"data: [DONE]\n\n"
 PING: Final = b": ping\n\n"
+UNBOUNDED: Final = 2**62
+EVENTS_BESIDE_MAX: Final = 8  # of a choice, that carry no token of it: role, filter results, finish reason, usage
 
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"')
 _NULL_USAGE = re.compile(rb',\s*"usage"\s*:\s*null|"usage"\s*:\s*null\s*,')
@@ -53,11 +55,22 @@ class ChatStream:
 
     `hide_usage`: usage was asked for by us alone, so its chunk and its null field are taken out again.
     `annotate`: gives the bytes of the `turnpike` object for the usage chunk of a client that did ask.
+    `tokens_max`: what the provider was told to stop at, all choices together, where that bounds what it may cost.
     """
 
-    __slots__ = ("_annotate", "_hide_usage", "_pending", "content_seen", "done", "events", "finished", "usage")
+    __slots__ = (
+        *("_annotate", "_hide_usage", "_pending", "choices", "content_seen", "done", "events", "events_max"),
+        *("finished", "usage"),
+    )
 
-    def __init__(self, *, hide_usage: bool, annotate: Callable[[dict[str, Any]], bytes] | None) -> None:
+    def __init__(
+        self,
+        *,
+        hide_usage: bool,
+        annotate: Callable[[dict[str, Any]], bytes] | None,
+        tokens_max: int = UNBOUNDED,
+        choices: int = 1,
+    ) -> None:
         self._hide_usage = hide_usage
         self._annotate = annotate
         self._pending = b""
@@ -66,6 +79,28 @@ class ChatStream:
         self.done = False
         self.usage: dict[str, Any] | None = None
         self.events = 0
+        self.choices = choices
+        # An event has a token at least; providers put several into one, never one into several.
+        self.events_max = tokens_max + EVENTS_BESIDE_MAX * choices
+
+    @property
+    def runs_over(self) -> bool:
+        """Its provider has said more than it was told to, and shows no sign of an end."""
+        ends = self.done or self.finished or self.usage is not None
+        return self.events > self.events_max and self.content_seen and not ends
+
+    def cut_short(self, last: bytes, usage: dict[str, Any]) -> bytes:
+        """How a stream ends that is stopped at its limit: as its provider would have ended it, `[DONE]` left out.
+
+        `last` is what was relayed last, whole events; `usage` what was counted, for a client that asked.
+        """
+        chunk = _chunk_of(last)
+        finish = [{"index": place, "delta": {}, "finish_reason": "length"} for place in range(self.choices)]
+        out = b"data: %b\n\n" % orjson.dumps({**chunk, "choices": finish})
+        if self._annotate is None:
+            return out
+        told = orjson.dumps({**chunk, "choices": [], "usage": usage})[:-1]
+        return b'%bdata: %b,"turnpike":%b,"estimated":true}}\n\n' % (out, told, self._annotate(usage)[:-1])
 
     def feed(self, data: bytes) -> bytes:
         """Whole events to relay, without the closing `[DONE]`. Raises `StreamBroken`."""
@@ -166,6 +201,18 @@ class ChatStream:
         elif self._hide_usage and "usage" in chunk:
             return _NULL_USAGE.sub(b"", event, count=1)
         return event
+
+
+def _chunk_of(events: bytes) -> dict[str, Any]:
+    """What a chunk says of its stream, of the last event that says it."""
+    for event in reversed(_EVENT_END.split(events)):
+        try:
+            chunk = orjson.loads(event_data(event + b"\n\n"))
+        except orjson.JSONDecodeError:
+            continue
+        if isinstance(chunk, dict):
+            return {name: chunk[name] for name in ("id", "object", "created", "model") if name in chunk}
+    return {"object": "chat.completion.chunk"}
 
 
 def _last_event_end(data: bytes) -> int:

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from billing.audit import Actor
+from billing.audit_head import AUDIT, AuditHead, read_audit_heads
 from billing.budgets import Budget
+from billing.heads import Head, document, signing_key
 from billing.keys import Key, digest, mint
 from billing.refusals import Conflict, Invalid, Stale
 from billing.store import Store
+from billing.verify import verify
 from tests.billing.budget_rows import execute
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 NOW_US = 1_764_000_000_000_000
 ACTOR = Actor("user", "user_0")
@@ -189,6 +193,93 @@ def test_a_long_log_is_verified_to_its_end(url: str, store: Store, monkeypatch: 
     assert store.audit.verify() == ()
     unprotected(url, "UPDATE audit SET object_id = 'x' WHERE id = 7")
     assert store.audit.verify() == (7,)
+
+
+def cut(url: str, from_id: int) -> None:
+    unprotected(url, f"DELETE FROM audit WHERE id >= {from_id}")
+
+
+def ledger_says(store: Store, state: Path) -> list[str]:
+    return [problem.sentence for problem in verify(store.engine, state).problems if problem.kind == "audit"]
+
+
+def test_a_tail_that_was_cut_off_shows_by_the_signed_head(url: str, store: Store, tmp_path: Path) -> None:
+    head = AuditHead(tmp_path, store.engine)
+    head.put(NOW_US)
+    assert read_audit_heads(tmp_path) == {}, "nothing to sign"
+    for number in range(1, 5):
+        store.create_team(f"team_{number}", "t", None, ACTOR, NOW_US)
+        head.put(NOW_US + number)
+        head.put(NOW_US + 9)  # nothing new
+    [(name, put)] = read_audit_heads(tmp_path).items()
+    assert put is not None
+    assert (name, put.last_id, put.at_us) == ("audit.json", 4, NOW_US + 4)
+    assert (store.audit.lost(tmp_path), ledger_says(store, tmp_path)) == ((), [])
+    cut(url, 3)
+    assert store.audit.verify() == (), "the chain alone does not tell"
+    [told] = store.audit.lost(tmp_path)
+    assert "signed up to row 4 and ends at 2" in told
+    assert ledger_says(store, tmp_path) == [told]
+
+
+def test_a_tail_that_was_written_anew_shows_and_its_head_is_kept(
+    url: str, store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for number in range(1, 4):
+        store.create_team(f"team_{number}", "t", None, ACTOR, NOW_US)
+    AuditHead(tmp_path, store.engine).put(NOW_US)
+    cut(url, 3)
+    for number in range(4, 9):
+        store.create_team(f"team_{number}", "t", None, ACTOR, NOW_US)
+    AuditHead(tmp_path, store.engine).put(NOW_US)
+    assert "has lost the end of the audit log" in caplog.text
+    assert set(read_audit_heads(tmp_path)) == {"audit.json", "audit.lost-3.json"}
+    [told] = store.audit.lost(tmp_path)
+    assert "audit.lost-3.json" in told
+
+
+def test_several_processes_put_one_head_and_the_newest_stays(store: Store, tmp_path: Path) -> None:
+    late, early = AuditHead(tmp_path, store.engine), AuditHead(tmp_path, store.engine)
+    store.create_team("team_1", "t", None, ACTOR, NOW_US)
+    late._write(Head(AUDIT, *first_row(store), NOW_US))
+    old = Head(AUDIT, *first_row(store), NOW_US)
+    store.create_team("team_2", "t", None, ACTOR, NOW_US)
+    early.put(NOW_US)
+    late._write(old)
+    assert [head.last_id for head in read_audit_heads(tmp_path).values() if head is not None] == [2]
+
+
+def first_row(store: Store) -> tuple[int, str]:
+    row = store.audit.page(1).data[0]
+    return row.id, row.hash.hex()
+
+
+@pytest.mark.parametrize("forged", [b"", b"{}", b"ledger"])
+def test_a_head_that_is_not_signed_for_this_log_is_told(store: Store, tmp_path: Path, forged: bytes) -> None:
+    store.create_team("team_1", "t", None, ACTOR, NOW_US)
+    AuditHead(tmp_path, store.engine).put(NOW_US)
+    if forged == b"ledger":
+        forged = document(signing_key(tmp_path), Head(0, *first_row(store), NOW_US))
+    (tmp_path / "ledger" / "audit.json").write_bytes(forged)
+    [told] = store.audit.lost(tmp_path)
+    assert "not signed" in told
+
+
+def test_a_head_that_cannot_be_written_is_told_and_stops_nothing(
+    store: Store, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = AuditHead(tmp_path, store.engine)
+    (tmp_path / "ledger" / "audit.json").mkdir()
+    store.create_team("team_1", "t", None, ACTOR, NOW_US)
+    head.put(NOW_US)
+    assert "free the disk" in caplog.text
+
+
+def test_what_is_no_hash_at_all_is_found(sqlite_url: str) -> None:
+    with closing(Store(sqlite_url)) as store:
+        store.create_team("team_1", "t", None, ACTOR, NOW_US)
+        unprotected(sqlite_url, "UPDATE audit SET hash = 'text' WHERE id = 1")
+        assert store.audit.verify() == (1,)
 
 
 def unprotected(url: str, statement: str) -> None:

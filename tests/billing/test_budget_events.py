@@ -9,17 +9,23 @@ import pytest
 
 from billing import queries
 from billing.alerts import SOFT, thresholds_of
+from billing.audit import Actor
 from billing.books import Books, EntryKind
-from billing.budget_events import Alerts, Hook, Outbox
+from billing.budget_events import Alerts, Hook, Outbox, Watch
+from billing.budget_store import Budgets
+from billing.budgets import Budget
+from billing.corrections import Corrections
 from billing.database import open_engine, writing
 from billing.scopes import Account, Rule
-from billing.windows import Window
+from billing.store import Store
+from billing.windows import Window, span
 from tests.billing.budget_rows import give_budget, set_limit
 from tests.billing.conftest import now_us
+from tests.billing.ledger_rows import entries
 from tests.billing.makers import AT_US, USAGE, hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sqlalchemy import Engine
@@ -139,3 +145,95 @@ def test_the_flusher_tells_what_its_batch_has_crossed_and_recovery_as_well(url: 
     second.flush()
     assert told == [SOFT, "0.8"], "an outcome that nobody knows charges its hold, and that is told too"
     second.close()
+
+
+def heard(engine: Engine, alerts: Alerts = ALERTS) -> tuple[Watch, list[str]]:
+    told: list[str] = []
+
+    def on_crossed(events: Sequence[BudgetEvent]) -> None:
+        assert {event.id for event in events} <= {event.id for event in Outbox(engine).recent(100)}, "after the commit"
+        told.extend(event.threshold for event in events)
+
+    return Watch(alerts, on_crossed), told
+
+
+def test_a_limit_that_is_lowered_tells_what_the_account_stands_above_by_now(engine: Engine) -> None:
+    post(engine, 300_000_000)
+    budgets = Budgets(engine)
+    budgets.watch, told = heard(engine)
+    for changes in ({"limit_nano_usd": 375_000_000, "soft_limit_nano_usd": None}, {"soft_limit_nano_usd": 300_000_000}):
+        budgets.update("b1", changes, None, Actor("system"), AT_US)
+    assert told == ["0.8", SOFT]
+    assert waiting(engine, "all") == ["0.8", SOFT]
+    assert waiting(engine, "soft") == [SOFT]
+    budgets.update("b1", {"soft_limit_nano_usd": 290_000_000}, None, Actor("system"), AT_US)
+    budgets.update("b1", {"limit_nano_usd": 310_000_000}, None, Actor("system"), AT_US)
+    assert told == ["0.8", SOFT], "once in a window"
+
+
+def test_a_window_that_is_over_tells_nothing_when_its_budget_is_changed(url: str, engine: Engine) -> None:
+    give_budget(url, "daily", window="day")
+    with writing(engine).begin() as tx:
+        rule = next(rule for rule in queries.budget_rules(tx) if rule.id == "daily")
+        start_us, end_us = span(Window.DAY, "UTC", AT_US)
+        ids = queries.account_ids(tx, [(rule, Account("daily", "team_1", start_us, end_us))])
+        queries.post_to_accounts(tx, dict.fromkeys(ids.values(), 10**8), {}, "boot")
+    budgets = Budgets(engine)
+    budgets.watch, told = heard(engine)
+    assert end_us is not None
+    budgets.update("daily", {"limit_nano_usd": 10**7}, None, Actor("system"), end_us)
+    assert told == []
+    budgets.update("daily", {"limit_nano_usd": 10**7 - 1}, None, Actor("system"), end_us - 1)
+    assert told == ["0.8", "1"]
+
+
+def spend(url: str, tmp_path: Path, *amounts: int, alerts: Alerts | None = None) -> list[str]:
+    """A boot that posts these amounts, one after the other; what it told."""
+    told: list[str] = []
+    books = Books(url, tmp_path / "journal", clock=now_us, boot_id=f"boot{now_us()}")
+    if alerts is not None:
+        books.tell(alerts, lambda events: told.extend(event.threshold for event in events))
+    books.open()
+    for amount in amounts:
+        held = hold(now_us() % 10**9, amount_nano_usd=amount)
+        books.reserve_and_dispatch(held)
+        books.settle(held, USAGE, amount, EntryKind.ACTUAL)
+        books.flush()
+    books.close()
+    return told
+
+
+def test_a_budget_for_what_is_spent_already_tells_it_at_once_or_with_the_next_posting(url: str, tmp_path: Path) -> None:
+    spend(url, tmp_path, 900_000_000)
+    engine = open_engine(url)
+    store = Store(url)
+    store.create_team("team_1", "one", None, Actor("system"), AT_US)
+    store.close()
+    budgets = Budgets(engine)
+    budgets.watch, told = heard(engine)
+    budgets.create(Budget("one", "team", "team_1", None, 10**9, 500_000_000), Actor("system"), AT_US)
+    assert told == [SOFT, "0.8"]
+    budgets.create(Budget("each", "team", "*", None, 10**9, 500_000_000), Actor("system"), AT_US)
+    assert told == [SOFT, "0.8"], "of each separately: who they are is not known before they spend"
+    assert spend(url, tmp_path, 1, 1, alerts=ALERTS) == [SOFT, "0.8"]
+    assert spend(url, tmp_path, 1, alerts=ALERTS) == [], "another boot knows that it was told"
+    engine.dispose()
+
+
+def test_a_correction_tells_what_it_crosses(url: str, tmp_path: Path, engine: Engine) -> None:
+    spend(url, tmp_path, 400_000_000)
+    watch, told = heard(engine)
+    corrections = Corrections(engine, None, watch)
+
+    def adjust(amount: int, kind: EntryKind = EntryKind.ADJUSTMENT) -> None:
+        (request_id,) = {entry.request_id for entry in entries(url)}
+        corrections.adjust(request_id, 1, amount, kind, "the provider said so", Actor("system"), AT_US)
+
+    adjust(50_000_000)
+    assert told == []
+    adjust(100_000_000)
+    assert told == [SOFT]
+    adjust(-200_000_000, EntryKind.REFUND)
+    adjust(500_000_000)
+    assert told == [SOFT, "0.8"], "once in a window, however often it is crossed"
+    assert waiting(engine, "all") == [SOFT, "0.8"]

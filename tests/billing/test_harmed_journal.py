@@ -16,14 +16,15 @@ from billing.books import Books, EntryKind
 from billing.corrections import Corrections
 from billing.database import open_engine
 from billing.holds import charge_of
-from billing.journal import RECORD_BYTES_MAX, Journal, read, segments
+from billing.journal import RECORD_BYTES_MAX, Journal, JournalNotDurable, read, segments
 from billing.journal_damage import damage, set_aside
 from billing.journal_records import END, FRAME, MAGIC, Mark
-from billing.journal_sync import JournalNotDurable, JournalSync
+from billing.journal_sync import JournalSync
+from billing.recovery import outstanding
 from tests.billing.budget_rows import give_budget
 from tests.billing.conftest import now_us
 from tests.billing.ledger_rows import chain_is_whole, entries, query
-from tests.billing.makers import hold
+from tests.billing.makers import USAGE, hold
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -214,13 +215,122 @@ async def test_a_group_waits_for_the_disk_once() -> None:
     group.close()
 
 
-async def test_a_disk_that_takes_nothing_refuses_the_attempt(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [(JournalNotDurable("the disk of the journal took nothing"), "took nothing"), (ValueError("x"), "see the log")],
+)
+async def test_a_group_whose_disk_takes_nothing_is_refused(error: Exception, told: str) -> None:
     def sync() -> None:
-        raise OSError(5, "Input/output error")
+        raise error
 
     group = JournalSync(sync)
-    with pytest.raises(JournalNotDurable, match="Input/output"):
-        await group.durable()
+    for _ in range(2):
+        with pytest.raises(JournalNotDurable, match=told):
+            await group.durable()
     group.close()
     JournalSync(sync).close()
-    assert "repair or replace" in caplog.text
+
+
+class Disk:
+    """A disk that takes nothing while it is `broken`, and says which pages of a file it was shown after a failure."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.broken = False
+        self.synced: list[int] = []
+        real = os.fdatasync
+
+        def fdatasync(fd: int) -> None:
+            if self.broken:
+                raise OSError(5, "Input/output error")
+            self.synced.append(fd)
+            real(fd)
+
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+
+
+def test_what_a_disk_did_not_take_is_shown_to_it_again_before_anything_later_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A kernel forgets pages whose write has failed: a later sync alone would say yes to what is not on the disk."""
+    disk = Disk(monkeypatch)
+    journal = Journal(tmp_path, segment_bytes=SEGMENT, journal_bytes_max=8 * SEGMENT, sync="group")
+    journal.open()
+    journal.append(Mark.R, b"hold")
+    disk.broken = True
+    for _ in range(2):
+        with pytest.raises(JournalNotDurable, match="Input/output"):
+            journal.sync()
+    for _ in range(8):
+        journal.append(Mark.R, b"a" * 9000)  # a segment is left, and its sync fails: no record is refused for it
+    assert len(journal.full_numbers()) == 1
+    assert "Input/output" in journal.trouble
+    assert caplog.text.count("repair or replace it") == 1, "told once, not at every try"
+    disk.broken = False
+    journal.sync()
+    assert len(set(disk.synced)) == 2, "the segment that was left, and the current one"
+    assert journal.trouble == ""
+    disk.synced.clear()
+    journal.sync()
+    assert len(disk.synced) == 1
+    journal.close()
+    assert len(list(read(segments(tmp_path)))) == 9
+
+
+def test_a_journal_tries_its_disk_by_itself_and_forgets_what_is_posted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    journal = Journal(tmp_path, segment_bytes=SEGMENT, journal_bytes_max=8 * SEGMENT, sync="group")
+    journal.open()
+    disk.broken = True
+    for _ in range(15):
+        journal.append(Mark.R, b"a" * 9000)
+    left, later = journal.full_numbers()
+    journal.tend(later)
+    assert journal.trouble
+    disk.broken = False
+    journal.tend(left)
+    assert journal.trouble == ""
+    journal.close()
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_always_refuses_what_the_disk_does_not_take_and_holds_nothing(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, apart: bool
+) -> None:
+    disk = Disk(monkeypatch)
+    books = Books(sqlite_url, tmp_path / "journal", clock=now_us, journal_sync="always")
+    books.open()
+    books.reserve_and_dispatch(hold(1))
+    disk.broken = True
+    if apart:
+        books.reserve(hold(2))
+        with pytest.raises(JournalNotDurable, match="Input/output"):
+            books.dispatch(hold(2))
+        books.release(hold(2))
+    else:
+        with pytest.raises(JournalNotDurable, match="Input/output"):
+            books.reserve_and_dispatch(hold(2))
+    assert any("Input/output" in trouble for trouble in books.troubles())
+    books.settle(hold(1), USAGE, 7, EntryKind.ACTUAL)  # it was served: what it cost is posted whatever the disk does
+    assert books.pending_nano_usd() == 0
+    assert outstanding(read(segments(tmp_path / "journal")))[0].hold == hold(1)
+    books.flush()
+    assert books.pending() == ()
+    disk.broken = False
+    books.close()
+    assert [(entry.request_id, entry.amount_nano_usd) for entry in entries(sqlite_url)] == [(hold(1).request_id, 7)]
+
+
+def test_what_was_refused_for_its_disk_is_not_charged_by_recovery(
+    sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    books = Books(sqlite_url, tmp_path / "journal", clock=now_us, journal_sync="always")
+    books.open()
+    disk.broken = True
+    with pytest.raises(JournalNotDurable):
+        books.reserve_and_dispatch(hold(1))
+    shutil.copytree(tmp_path / "journal", tmp_path / "as a kill leaves it")
+    books.close()
+    assert outstanding(read(segments(tmp_path / "as a kill leaves it"))) == ()

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import threading
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
 from billing.journal import JournalFull
+from tests.billing.budget_rows import give_budget
 from tests.billing.makers import hold
 from tests.gateway.whole_gateway import ANSWER, BODY, House, opened, turn
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 
@@ -23,8 +26,26 @@ def cancelled_stream() -> str:
 
 
 @pytest.fixture
-async def house(tmp_path: Path, cancelled_stream: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
-    async with opened(tmp_path / "state", monkeypatch, cancelled_stream=cancelled_stream) as made:
+def journal_sync() -> str:
+    return "os"
+
+
+@pytest.fixture
+def unknown_outcome() -> str:
+    return "charge_hold"
+
+
+@pytest.fixture
+async def house(
+    tmp_path: Path, cancelled_stream: str, journal_sync: str, unknown_outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[House]:
+    async with opened(
+        tmp_path / "state",
+        monkeypatch,
+        cancelled_stream=cancelled_stream,
+        journal_sync=journal_sync,
+        unknown_outcome=unknown_outcome,
+    ) as made:
         yield made
 
 
@@ -238,3 +259,167 @@ async def test_where_an_answer_to_be_drained_never_comes_the_hold_is_charged_as_
     await turn()
     house.at_rest()
     assert house.outcomes() == {"answered": 1, "cancelled": 1}
+
+
+class Disk:
+    """It waits for `goes_on`, then takes what it is given, or nothing while it is `broken`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+        self.broken = False
+        self.waits = 0
+        real = os.fdatasync
+
+        def fdatasync(fd: int) -> None:
+            self.waits += 1
+            assert self.goes_on.wait(10)
+            if self.broken:
+                raise OSError(5, "Input/output error")
+            real(fd)
+
+        monkeypatch.setattr(os, "fdatasync", fdatasync)
+
+    async def is_asked(self, times: int = 1) -> None:
+        await until(lambda: self.waits >= times)
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110  # what a thread or a transport did has no event of its own
+            await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[Disk]:
+    made = Disk(monkeypatch)
+    yield made
+    made.goes_on.set()
+
+
+async def warm(house: House) -> None:
+    """One request and its answer, over a connection that is kept alive, where the journal is waited for."""
+    client = house.asks()
+    await house.far.opens()
+    [far] = house.far.transports
+    await until(lambda: far.written)
+    far.take()
+    far.feed(ANSWER)
+    await turn()
+    assert client.take().startswith(b"HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("journal_sync", ["group"])
+async def test_no_byte_goes_upstream_before_its_intent_is_on_the_disk(house: House, disk: Disk) -> None:
+    await warm(house)
+    [far] = house.far.transports
+    disk.goes_on.clear()
+    waited = disk.waits
+    clients = [house.asks(), house.asks()]
+    await disk.is_asked(waited + 1)
+    await turn()
+    assert far.take() == b""
+    assert len(house.app.services.books.pending()) == 2
+    disk.goes_on.set()
+    await until(lambda: far.written)
+    assert far.take().startswith(b"POST ")
+    far.feed(ANSWER)
+    await until(lambda: clients[0].written)
+    assert clients[0].take().startswith(b"HTTP/1.1 200 OK")
+    await house.far.opens()
+    await until(lambda: house.far.transports[-1].written)
+    house.far.transports[-1].feed(ANSWER)
+    await until(lambda: clients[1].written)
+    house.at_rest()
+
+
+@pytest.mark.parametrize("journal_sync", ["group", "always"])
+async def test_an_intent_that_the_disk_does_not_take_refuses_and_holds_nothing(
+    house: House, disk: Disk, journal_sync: str
+) -> None:
+    await warm(house)
+    [far] = house.far.transports
+    disk.broken = True
+    client = house.asks()
+    await until(lambda: client.written)
+    answer = client.take()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b"budget_backend_unavailable" in answer
+    assert b"Input/output error" in answer
+    assert b"retry-after: 5" in answer
+    house.at_rest()
+    assert far.take() == b""
+    assert any("Input/output" in trouble for trouble in house.app.services.books.troubles())
+    disk.broken = False
+    client = house.asks()
+    await until(lambda: far.written)
+    assert far.take().startswith(b"POST "), "the connection waits for the next"
+    far.feed(ANSWER)
+    await turn()
+    assert client.take().startswith(b"HTTP/1.1 200 OK")
+    assert house.app.services.books.troubles() == (), journal_sync
+
+
+@pytest.mark.parametrize("journal_sync", ["group"])
+async def test_a_client_that_leaves_while_the_disk_is_waited_for_owes_nothing(house: House, disk: Disk) -> None:
+    await warm(house)
+    [far] = house.far.transports
+    disk.goes_on.clear()
+    waited = disk.waits
+    client = house.asks()
+    await disk.is_asked(waited + 1)
+    client.hang_up()
+    await turn()
+    house.at_rest()
+    disk.goes_on.set()
+    house.asks()
+    await until(lambda: far.written)
+    assert far.take().count(b"POST ") == 1
+    assert house.outcomes() == {"answered": 1, "cancelled": 1}
+
+
+@pytest.mark.parametrize("journal_sync", ["group"])
+async def test_a_connection_that_closes_while_the_disk_is_waited_for_is_replaced(house: House, disk: Disk) -> None:
+    await warm(house)
+    [far] = house.far.transports
+    disk.goes_on.clear()
+    waited = disk.waits
+    client = house.asks()
+    await disk.is_asked(waited + 1)
+    far.hang_up()
+    disk.goes_on.set()
+    await until(lambda: len(house.far.opening) == 2)
+    await house.far.opens()
+    fresh = house.far.transports[-1]
+    await until(lambda: fresh.written)
+    fresh.feed(ANSWER)
+    await turn()
+    assert client.take().startswith(b"HTTP/1.1 200 OK")
+    house.at_rest()
+
+
+@pytest.mark.parametrize(
+    ("unknown_outcome", "budget", "charged"),
+    [
+        ("charge_hold", False, b"0.002083000"),  # 83 bytes, of which none is more than a token, and 1,000 of output
+        ("charge_input", False, b"0.000042000"),
+        ("charge_input", True, b"0.002083000"),
+    ],
+)
+async def test_an_attempt_of_which_nothing_was_heard_costs_what_was_agreed(
+    house: House, tmp_path: Path, budget: bool, charged: bytes
+) -> None:
+    await house.warm()
+    if budget:
+        give_budget(f"sqlite:///{tmp_path}/state/turnpike.db", scope_type="key", scope_id="*")
+        house.app.services.books.reload()
+    client = house.asks(max_tokens=1000)
+    far = house.far.transports[-1]
+    await until(lambda: far.written)
+    far.feed(b"HTTP/1.1 200 OK\r\n")
+    far.hang_up()
+    await until(lambda: client.written)
+    assert client.take().startswith(b"HTTP/1.1 502 ")
+    house.at_rest()
+    row = house.app.services.metrics.render()
+    assert b'turnpike_cost_usd_total{model="m",provider="one",team="",status="502",cache="miss"} %b' % charged in row

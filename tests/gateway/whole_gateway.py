@@ -36,7 +36,7 @@ BODY: Final = json.dumps(
 ANSWER: Final = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(BODY), BODY)
 CONFIG: Final = """
 state: {directory: %s}
-billing: {cancelled_stream: %s}
+billing: {cancelled_stream: %s, journal_sync: %s, unknown_outcome: %s}
 providers: {one: {base_url: "http://one.test/v1", api_key: sk-one-0123456789}}
 models: {m: [{provider: one, model: m, price: {input: 1, output: 2}}]}
 limits: {concurrency_max: 1000}
@@ -155,12 +155,18 @@ class House:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, *, cancelled_stream: str = "cancel", more: str = ""
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    cancelled_stream: str = "cancel",
+    journal_sync: str = "os",
+    unknown_outcome: str = "charge_hold",
+    more: str = "",
 ) -> AsyncIterator[House]:
     """The gateway, running; at the end everything is closed."""
     small = partial(Books, segment_bytes=SEGMENT_BYTES, journal_bytes_max=3 * SEGMENT_BYTES)
     monkeypatch.setattr(gateway.app, "Books", small)
-    settings = read(CONFIG % (directory, cancelled_stream) + more, "", {})
+    settings = read(CONFIG % (directory, cancelled_stream, journal_sync, unknown_outcome) + more, "", {})
     settings.state.directory.mkdir()
     migrate(settings.state.database_url)
     loop = asyncio.get_running_loop()

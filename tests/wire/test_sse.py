@@ -225,3 +225,54 @@ def test_a_usage_that_nobody_can_read_is_no_bill() -> None:
     reader = ChatStream(hide_usage=False, annotate=None)
     reader.feed(event(chunk({"content": "a"})) + event(chunk({}, "stop", usage={"prompt_tokens": "12"})))
     assert reader.usage is None
+
+
+def bounded(tokens_max: int, choices: int = 1, *, annotate: bool = False) -> ChatStream:
+    note = (lambda _: b'{"cost_usd":"0.1"}') if annotate else None
+    return ChatStream(hide_usage=not annotate, annotate=note, tokens_max=tokens_max, choices=choices)
+
+
+@pytest.mark.parametrize("choices", [1, 3])
+def test_a_stream_runs_over_once_it_has_more_events_than_its_limit_has_tokens(choices: int) -> None:
+    reader = bounded(20, choices)
+    reader.feed(ROLE)
+    said = 1
+    while not reader.runs_over:
+        reader.feed(content("x"))
+        said += 1
+    assert said == 20 + sse.EVENTS_BESIDE_MAX * choices + 1
+
+
+@pytest.mark.parametrize("end", [LAST, event(chunk(usage=USAGE)), DONE])
+def test_a_stream_that_comes_to_its_end_does_not_run_over(end: bytes) -> None:
+    reader = bounded(2)
+    reader.feed(ROLE + content("x") * 50 + end)
+    assert not reader.runs_over
+
+
+def test_a_stream_without_content_or_without_a_limit_does_not_run_over() -> None:
+    reader = bounded(2)
+    reader.feed(ROLE * 50)
+    assert not reader.runs_over
+    free = stream()
+    free.feed(ROLE + content("x") * 5000)
+    assert not free.runs_over
+
+
+def test_a_stream_that_is_cut_short_ends_as_its_provider_would_have_ended_it() -> None:
+    last = content("a") + event(chunk({"content": "b"}, model="m", created=7))
+    finish, rest = bounded(2, 2).cut_short(last, USAGE).split(b"\n\n", 1)
+    assert rest == b""
+    assert json.loads(event_data(finish + b"\n\n")) == {
+        "id": "x",
+        "object": "chat.completion.chunk",
+        "created": 7,
+        "model": "m",
+        "choices": [{"index": place, "delta": {}, "finish_reason": "length"} for place in (0, 1)],
+    }
+    _, usage, rest = bounded(2, annotate=True).cut_short(last + b": comment\n\n", USAGE).split(b"\n\n", 2)
+    assert rest == b""
+    told = json.loads(event_data(usage + b"\n\n"))
+    assert (told["choices"], told["usage"]) == ([], USAGE)
+    assert told["turnpike"] == {"cost_usd": "0.1", "estimated": True}
+    assert json.loads(event_data(bounded(2).cut_short(b"", USAGE)))["object"] == "chat.completion.chunk"

@@ -11,6 +11,7 @@ from gateway.admin.instant import instant_text
 class AuditDesk:
     def __init__(self, counter: Counter) -> None:
         self._log: Final = counter.store.audit
+        self._state: Final = counter.rooms.state
 
     def page(self, asked: shapes.AuditAsked) -> shapes.Audit:
         page = self._log.page(asked.limit, asked.after, asked.object_id, asked.action, asked.actor_id)
@@ -18,7 +19,8 @@ class AuditDesk:
 
     def verify(self) -> shapes.AuditVerdict:
         wrong = [str(row_id) for row_id in self._log.verify()]
-        return shapes.AuditVerdict(ok=not wrong, row_ids=wrong)
+        missing = self._log.lost(self._state) if self._state is not None else ()
+        return shapes.AuditVerdict(ok=not wrong and not missing, row_ids=wrong, missing=list(missing))
 
 
 def row_shown(row: AuditRow) -> shapes.AuditRow:

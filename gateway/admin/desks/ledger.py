@@ -33,7 +33,7 @@ class LedgerDesk:
         self._counter: Final = counter
         self._engine: Final = counter.store.engine
         self._state: Final = counter.rooms.state
-        self._corrections: Final = Corrections(self._engine, self._state)
+        self._corrections: Final = Corrections(self._engine, self._state, counter.store.watch)
 
     def verify(self) -> shapes.Verdict:
         self._counter.rooms.flush()

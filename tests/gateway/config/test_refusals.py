@@ -71,8 +71,8 @@ def test_an_unknown_key_in_a_section_of_later_is_unknown(section: tuple[str, ...
         ("server: {workers: 0}", "t.yaml:1: server.workers must be at least 1"),
         ("providers: {lab: {dialect: anthropic}}", "providers.lab.dialect is not supported yet, except as openai"),
         ("providers: {lab: {dialect: klingon}}", "providers.lab.dialect must be 'openai'"),
-        ("billing: {journal_sync: group}", "billing.journal_sync is not supported yet, except as os or always"),
-        ("billing: {unknown_outcome: charge_input}", "unknown_outcome is not supported yet, except as charge_hold"),
+        ("billing: {journal_sync: never}", "billing.journal_sync must be 'os', 'group' or 'always'"),
+        ("billing: {unknown_outcome: forgive}", "billing.unknown_outcome must be 'charge_hold' or 'charge_input'"),
         ("billing: {cancelled_stream: stop}", "billing.cancelled_stream must be 'cancel' or 'drain'"),
         ("metrics: {labels: [team]}", "metrics.labels is not supported yet, except as [team, model, provider]"),
         (

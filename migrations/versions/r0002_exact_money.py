@@ -197,6 +197,7 @@ def _budgets() -> None:
             "budget_id", "subject", "window_start_us", name="uq_budget_accounts_budget_id_subject_window_start_us"
         ),
     )
+    op.create_index("ix_budget_accounts_budget_id_window_start_us", "budget_accounts", ["budget_id", "window_start_us"])
     op.create_table(
         "leases",
         sa.Column("id", sa.Integer, nullable=False, autoincrement=True),

@@ -10,7 +10,6 @@ from gateway.admin.pages.burn_down import pace_of, picture_of
 from gateway.admin.pages.choices import OVER_BUDGET, SCOPES, WINDOWS, named, scope_ids
 from gateway.admin.pages.fields import BudgetChangeForm, BudgetForm
 from gateway.admin.pages.figures import usd
-from gateway.admin.pages.loader import SUBJECTS_NAMED_MAX
 from gateway.admin.pages.plot import NARROW, WIDE, burn_down
 from gateway.admin.pages.renderer import ConfirmPage, Field, FormPage, Pages, path_of, said, zone_chosen
 from gateway.admin.pages.scope_words import scope_words, subject_words
@@ -52,7 +51,7 @@ def _lists(app: FastAPI, pages: Pages) -> None:
     def one(request: Request, budget_id: str, subject: str | None = None) -> Response:
         budget = pages.loader(request).budget(budget_id)
         names = pages.loader(request).names_of([budget])
-        account = next((one for one in budget.accounts if one.subject == subject), budget.fullest)
+        account = pages.loader(request).account(budget, subject)
         return pages.page(
             request,
             "budget.html",
@@ -63,7 +62,6 @@ def _lists(app: FastAPI, pages: Pages) -> None:
             account=account,
             who="" if account is None else subject_words(budget, account.subject, names),
             names=names,
-            accounts_max=SUBJECTS_NAMED_MAX,
             **_burned(pages, request, budget, account),
         )
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from billing.price import Price
+
 WHERE: Final = "the database"
 
 
@@ -37,15 +39,19 @@ class BooksDesk:
     def close(self) -> None:
         self.store.close()
 
-    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, if_match: str | None = None
+    ) -> Any:
         plain, _, query = path.partition("?")
         sent = b"" if body is None else json.dumps(body).encode()
-        status, said = asyncio.run(_call(self.app, self._scope(method, plain, query, sent), sent))
+        status, said = asyncio.run(_call(self.app, self._scope(method, plain, query, sent, if_match), sent))
         return answer(status, said, WHERE)
 
-    def _scope(self, method: str, path: str, query: str, body: bytes) -> MutableMapping[str, Any]:
+    def _scope(self, method: str, path: str, query: str, body: bytes, if_match: str | None) -> MutableMapping[str, Any]:
         headers = {"authorization": f"Bearer {self.admin_key}", "content-type": "application/json"}
         headers["content-length"] = str(len(body))
+        if if_match is not None:
+            headers["if-match"] = if_match
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -62,7 +68,12 @@ class BooksDesk:
         }
 
 
-def open_books(database_url: str, clock: Callable[[], int], state: Path | None = None) -> BooksDesk:
+def open_books(
+    database_url: str,
+    clock: Callable[[], int],
+    state: Path | None = None,
+    configured_prices: Callable[[], Mapping[tuple[str, str], Price]] = dict,
+) -> BooksDesk:
     """An open database, already at this release's schema, behind the admin app."""
     store = Store(database_url)
     key = secrets.token_hex(32)
@@ -77,6 +88,7 @@ def open_books(database_url: str, clock: Callable[[], int], state: Path | None =
         flush=lambda: None,
         clock=clock,
         state=state,
+        configured_prices=configured_prices,
     )
     return BooksDesk(build_admin(rooms), key, store)
 

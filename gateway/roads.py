@@ -17,6 +17,7 @@ from billing.price import FREE, UNPRICED, Price
 from billing.price_book import PriceBook, Schedule
 from billing.price_table import Listing, PriceTable
 from gateway.caller import NOT_FORWARDABLE
+from gateway.configured_prices import CONFIGURED
 from gateway.providers.registry import provider_of
 from gateway.providers.row import ProviderDefaults
 from gateway.wire.headers import named_lines
@@ -31,7 +32,6 @@ from routing.plan import Choice, Planner
 OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
 NAMES_PREPARED_MAX: Final = 10_000
 LOCAL: Final = "local"
-CONFIGURED: Final = "configured:"  # how the version of such a price begins
 DEMO: Final = "demo"
 ECHO: Final = "echo"
 

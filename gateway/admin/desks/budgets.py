@@ -10,7 +10,7 @@ from billing.alerts import BudgetEvent
 from billing.budget_store import AccountState, Standing
 from billing.budgets import Budget, subject_of
 from billing.money import parse_usd, usd_text
-from billing.scopes import EACH
+from billing.scopes import EACH, SCOPE_TYPES
 from billing.windows import span
 from gateway.admin import budget_shapes as shapes
 from gateway.admin.desks.counter import Counter, not_found, not_yours
@@ -23,6 +23,7 @@ from gateway.admin.problem import Problem
 
 ACCOUNTS_LISTED: Final = 20  # of each `*` budget, in a list of budgets
 _UTC: Final = ZoneInfo("UTC")
+_A: Final = {name: f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in SCOPE_TYPES}
 _AMOUNTS: Final = {"limit_usd": "limit_nano_usd", "soft_limit_usd": "soft_limit_nano_usd"}
 
 
@@ -70,8 +71,9 @@ class BudgetDesk:
             team_id, _, scope_id = scope_id.partition("/")
         if not self.sees(by, scope.type, scope_id, team_id):
             raise not_yours("That scope reaches beyond what is yours")
+        demand_above(by, scope.type)
 
-        def make() -> shapes.Budget:
+        def make(by: Caller) -> shapes.Budget:
             now_us = self._counter.now()
             budget = Budget(
                 id=asked.id or self._counter.new_id("budget"),
@@ -99,6 +101,7 @@ class BudgetDesk:
                 changes[kept] = _nano(changes.pop(shown))
         with self._counter.lock:
             present = self._budget(by, budget_id)
+            demand_above(by, present.scope_type)
             limits = {name: getattr(present, name) for name in _AMOUNTS.values()} | changes
             if all(limits[name] is None for name in _AMOUNTS.values()):
                 raise Problem("invalid", "Then it would limit nothing: leave `limit_usd` or `soft_limit_usd`.")
@@ -109,7 +112,9 @@ class BudgetDesk:
 
     def delete(self, by: Caller, budget_id: str, if_match: str | None) -> None:
         with self._counter.lock:
-            version = version_seen(if_match, self._budget(by, budget_id))
+            present = self._budget(by, budget_id)
+            demand_above(by, present.scope_type)
+            version = version_seen(if_match, present)
             self._rows.delete(budget_id, version, by.actor, self._counter.now())
         self._counter.changed("budgets")
 
@@ -193,6 +198,12 @@ class BudgetDesk:
             created_at=instant_text(budget.created_at_us),
             version=budget.version,
         )
+
+
+def demand_above(by: Caller, scope_type: str) -> None:
+    """Nobody sets, raises or takes away the budget that binds all of what is his."""
+    if not by.sight.above(scope_type):
+        raise not_yours(f"The budget of {_A[scope_type]} is set by who stands above it")
 
 
 def account_shown(state: AccountState) -> shapes.Account:

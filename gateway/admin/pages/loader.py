@@ -7,6 +7,7 @@ from billing import keys as billing_keys
 from billing.budget_store import AccountState, Point, Standing
 from billing.store import Store, UsageLine
 from gateway.admin.desks.all_desks import Desks
+from gateway.admin.desks.budgets import demand_above
 from gateway.admin.door import Caller
 from gateway.admin.pages import views
 from gateway.admin.paging import Paged, seen
@@ -110,6 +111,12 @@ class Loader:
         _seen(found, found is not None and self._sees_budget(found), "budget", budget_id)
         standing = self.desks.budgets.standings([budget_id], SUBJECTS_NAMED_MAX).get(budget_id)
         return _budget(_seen(standing, standing is not None, "budget", budget_id))
+
+    def budget_to_change(self, budget_id: str) -> views.Budget:
+        """Refuses those that the caller sees and does not stand above, as the change itself would."""
+        found = self.budget(budget_id)
+        demand_above(self.by, found.scope_type)
+        return found
 
     def account(self, budget: views.Budget, subject: str | None) -> views.Account | None:
         """Of that subject if it is counted, or else the fullest; also one that is not among those shown."""

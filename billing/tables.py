@@ -360,7 +360,10 @@ idempotency = Table(
     Column("room", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("body_digest", LargeBinary, nullable=False),
+    Column("token", Text, nullable=False),  # of who makes it: with another's nothing is made any more
+    Column("made", Text),  # the id, from the transaction on that made it
     Column("answer", Text),  # null while it is being made
     Column("at_us", BigInteger, nullable=False),
+    Column("claimed_at_us", BigInteger, nullable=False),  # the last time: by whoever took it over
     Index(None, "at_us"),
 )

@@ -298,6 +298,7 @@ def build(
         configured_prices=roads.configured_prices,
         state=directory,
         live_boots=lambda: frozenset((worker.boot_id, *bus.siblings())),
+        takeover_us=int(settings.server.creation_takeover_s * 1_000_000),
     )
     token = settings.metrics.token
     admin = _Admin(rooms)

@@ -52,7 +52,10 @@ class LedgerDesk:
         return shapes.Verdict(ok=verdict.ok, batches=verdict.batches, entries=verdict.entries, problems=problems)
 
     def transfer(self, by: Caller, asked: shapes.TransferAsked, key: str | None) -> shapes.Transfer:
-        return self._counter.once(by, "transfers", key, asked, lambda: self._transfer(by.actor, asked), shapes.Transfer)
+        def make(by: Caller) -> shapes.Transfer:
+            return self._transfer(by.actor, asked)
+
+        return self._counter.once(by, "transfers", key, asked, make, shapes.Transfer)
 
     def transfers(self, limit: int, after: str | None) -> shapes.PostedTransfers:
         """What was posted by hand, newest first."""

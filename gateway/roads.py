@@ -31,6 +31,8 @@ from routing.plan import Choice, Planner
 # Held where neither the caller nor the model's listing bounds the answer.
 OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
 NAMES_PREPARED_MAX: Final = 10_000
+# From so many on, who is asked for becomes the last to go; below it nobody is near the end, and asking is free.
+NAMES_ORDERED_MIN: Final = NAMES_PREPARED_MAX * 3 // 4
 LOCAL: Final = "local"
 DEMO: Final = "demo"
 ECHO: Final = "echo"
@@ -173,6 +175,8 @@ class Roads:
                 _, dropped = self._named.popitem(last=False)
                 if dropped is not None and dropped.pool.route == "pinned":
                     self.roads.pop(dropped.pool.deployments[0].id, None)
+        elif len(self._named) >= NAMES_ORDERED_MIN:
+            self._named.move_to_end(name)
         return found
 
     def listed(self) -> tuple[str, ...]:

@@ -40,6 +40,7 @@ from gateway.built import compiled
 from gateway.config.schema import ProviderRow, Settings
 from gateway.configured_prices import deployment_id, price_of
 from gateway.door import METRICS_TYPE, FrontDoor
+from gateway.failed_keys import FailedKeys
 from gateway.ids import RequestIds
 from gateway.journals import journal_of, recover_first, recover_left
 from gateway.key_report import KeyReport
@@ -198,7 +199,7 @@ def build(
     worker = worker or lone()
     bus = bus or Bus(None, worker.boot_id)
     directory = settings.state.directory
-    sweep = Sweep(loop)
+    sweep = Sweep(loop, now_us)
     store = Store(settings.state.database_url)
     keyring = KeyRing(store.all_keys())
     books = Books(
@@ -262,6 +263,7 @@ def build(
         gate=gate,
         requests_in_flight_max=settings.server.requests_in_flight_max,
         keyring=keyring,
+        failed_keys=FailedKeys(),
         tenancy=tenancy,
         rates=Rates(OwnCounters() if worker.alone else counters_of(directory, worker.index, worker.count)),
         books=books,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
-from tests.e2e.fixtures import hosted
+from tests.e2e.fixtures import deployment, hosted
 from tests.e2e.gateway import Gateway, Key, chat, error_of, eventually
 from tests.fakes.bill import Tokens
 from tests.fakes.script import Says, reply
@@ -88,6 +88,21 @@ def test_a_request_is_charged_against_every_scope_at_once(stepped: Gateway, one:
         assert (status, code) == (429, "insufficient_quota"), budget_id
         assert budget_id in message
         stepped.admin("PATCH", f"budgets/{budget_id}", 200, json={"limit_usd": "5"})
+
+
+def test_a_changed_limit_holds_in_every_worker_when_its_call_answers(
+    directory: Path, one: Provider, model: str
+) -> None:
+    config: dict[str, object] = {"providers": hosted(one, one), "models": {model: [deployment("one", model)]}}
+    with Gateway(directory, config, workers=3) as gateway:
+        key = gateway.create_key()
+        budget_id = budget(gateway, of_key(key), "5")
+        for limit_usd, status in (("0", 429), ("5", 200), ("0", 429), ("5", 200)):
+            gateway.admin("PATCH", f"budgets/{budget_id}", 200, json={"limit_usd": limit_usd})
+            # Each of these comes by a connection of its own, to whichever worker.
+            assert {gateway.ask(key, chat(model)).status_code for _ in range(9)} == {status}
+        gateway.admin("DELETE", f"keys/{key.id}", 200)
+        assert {gateway.ask(key, chat(model)).status_code for _ in range(9)} == {401}
 
 
 def test_a_refusal_names_the_budget_what_is_left_and_when_it_resets(stepped: Gateway) -> None:

@@ -3,18 +3,18 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
 
 from billing import tables as t
 from billing.queries.budgets import scoped
-from billing.queries.rows import Row, first, page
+from billing.queries.rows import Row, any_of, first, page
 from billing.scopes import Rule
 
 BUDGET_COLUMNS: Final = (
     *("id", "scope_type", "scope_id", "scope_team_id", "limit_nano_usd", "soft_limit_nano_usd", "window", "timezone"),
     *("over_budget", "version", "created_at_us"),
 )
-_NAMES_IN_ONE: Final = 300
+_NAMES_IN_ONE: Final = 100
 
 _b = t.budgets.c
 _a = t.budget_accounts.c
@@ -113,17 +113,16 @@ def dearest(tx: Connection, windows: Windows, accounts_max: int, apart: Collecti
 
 def _few(windows: Windows) -> Iterator[ColumnElement[bool]]:
     """As many of them as one statement takes."""
-    name = tuple_(_a.budget_id, _a.window_start_us)
     for at in range(0, len(windows), _NAMES_IN_ONE):
-        yield name.in_(windows[at : at + _NAMES_IN_ONE])
+        yield any_of((_a.budget_id, _a.window_start_us), windows[at : at + _NAMES_IN_ONE])
 
 
 def accounts_named(tx: Connection, names: Sequence[tuple[str, str, int]], apart: Collection[str] = ()) -> list[Row]:
     """The same of those accounts, by budget, subject and start."""
-    name = tuple_(_a.budget_id, _a.subject, _a.window_start_us)
+    name = (_a.budget_id, _a.subject, _a.window_start_us)
     found: list[Row] = []
     for at in range(0, len(names), _NAMES_IN_ONE):
-        found += tx.execute(_states(apart).where(name.in_(names[at : at + _NAMES_IN_ONE])))
+        found += tx.execute(_states(apart).where(any_of(name, names[at : at + _NAMES_IN_ONE])))
     return found
 
 

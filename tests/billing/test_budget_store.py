@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from billing.audit import Actor
 from billing.books import EntryKind
@@ -18,7 +19,7 @@ from billing.keys import Key, digest
 from billing.migrating import migrate
 from billing.queries import account_ids
 from billing.refusals import AlreadyExists, Invalid, NotFound, Stale
-from billing.scopes import SCOPE_TYPES, Account
+from billing.scopes import SCOPE_TYPES, Account, Dimensions
 from billing.store import Store
 from billing.usage_span import QUARTER_US
 from billing.windows import Window, span
@@ -340,6 +341,37 @@ def test_a_new_limit_finds_the_account_that_is_being_made_meanwhile(empty_postgr
         change.join(30)
         assert limits_in(url) == [(0, USD)]
     engine.dispose()
+
+
+def test_no_look_at_accounts_goes_through_all_of_them(sqlite_url: str) -> None:
+    """However many subjects have been counted: each is found by an index."""
+    with closing(Store(sqlite_url)) as store:
+        made = store.budgets.create(Budget("b1", "key", "*", limit_nano_usd=USD, window=Window.DAY), ACTOR, AT_US)
+        store.budgets.create(Budget("b2", "model", "*", limit_nano_usd=USD), ACTOR, AT_US)
+        seen: list[tuple[str, Any]] = []
+
+        def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            if "budget_accounts" in statement and statement.startswith("SELECT"):
+                seen.append((statement, parameters))
+
+        event.listen(store.engine, "before_cursor_execute", note)
+        charge = Dimensions(None, None, None, "key_1", None, "p", "m", ())
+        store.budgets.standings(["b1", "b2"], AT_US, 9, {"boot"})
+        store.budgets.account("b1", "key_1", AT_US)
+        store.budgets.binding([charge], AT_US)
+        with store.engine.begin() as tx:
+            start_us, end_us = span(Window.DAY, "UTC", AT_US)
+            accounts = [Account("b1", f"key_{number}", start_us, end_us) for number in range(150)]
+            account_ids(tx, [(rule_of(made), account) for account in accounts])
+            asked = list(seen)
+            plans = [tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given).all() for sql, given in asked]
+    assert len(asked) >= 8
+    steps = [str(row[3]) for plan in plans for row in plan]
+    assert [step for step in steps if step.startswith("SCAN budget_accounts")] == []
+    whole = "window_start_us=?"
+    found = [step for step in steps if step.startswith("SEARCH budget_accounts") and "rowid" not in step]
+    assert found
+    assert [step for step in found if whole not in step] == []
 
 
 def make_account(url: str, rule: Rule, subject: str) -> int | None:

@@ -13,7 +13,8 @@ from billing import queries
 from billing.audit_head import lost, read_audit_heads
 from billing.pages import Page, paged
 from billing.queries import audit as q
-from billing.refusals import Invalid
+from billing.queries import idempotency
+from billing.refusals import Conflict, Invalid
 
 VERIFIED_AT_ONCE: Final = 1000
 
@@ -22,11 +23,16 @@ _decode: Final = msgspec.json.Decoder(dict[str, Any]).decode
 _pack: Final = msgspec.msgpack.Encoder().encode
 
 
+class TakenOver(Conflict):
+    """Another request under the same idempotency key makes it now."""
+
+
 class Actor(NamedTuple):
-    """`admin_key`, `user`, `command` or `system`; of a user the id."""
+    """`admin_key`, `user`, `command` or `system`; of a user the id. With a claim, what it makes is made under that."""
 
     type: str
     id: str | None = None
+    claim: idempotency.Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +105,11 @@ def record(
     after: Mapping[str, Any] | None,
     now_at_us: int,
 ) -> None:
-    """Adds a row to the chain. No secret may be in `before` or `after`."""
+    """Adds a row to the chain. No secret may be in `before` or `after`. Raises `TakenOver` where the actor's claim is
+    not his any more: then nothing of this transaction may stay.
+    """
+    if actor.claim is not None and not idempotency.made(tx, actor.claim, object_id):
+        raise TakenOver("another request under this idempotency key has taken over: send it again for its answer")
     last_id, prev_hash = queries.audit_end(tx)
     texts = tuple(None if state is None else _encode(state).decode() for state in (before, after))
     row = (last_id + 1, now_at_us, actor.type, actor.id, action, object_id, *texts)

@@ -56,6 +56,20 @@ class AccountState:
         return self.limit_nano_usd - self.posted_nano_usd - self.pending_nano_usd
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A budget in the window that is open now: of how many subjects it counts, their sums, and some of them."""
+
+    budget: Budget
+    window_start_us: int
+    window_end_us: int | None
+    accounts_total: int
+    posted_nano_usd: int
+    pending_nano_usd: int
+    holds: int
+    accounts: tuple[AccountState, ...]
+
+
 class Point(NamedTuple):
     """By `at_us`, so much was spent since the plot began."""
 
@@ -139,29 +153,49 @@ class Budgets:
         if self.watch is not None and crossed:
             self.watch.on_crossed(crossed)
 
-    def status(self, budget_id: str | None, now_at_us: int, apart: Collection[str] = ()) -> tuple[AccountState, ...]:
-        """Of that budget or of all: each subject that has an account, and the one that a budget names in any case. What
-        the boots `apart` hold, which tell it themselves, is left out.
+    def standings(
+        self, budget_ids: Collection[str], now_at_us: int, accounts_max: int, apart: Collection[str] = ()
+    ) -> dict[str, Standing]:
+        """Of each of these that there is, in the window that is open now: its sums, and at most so many of its
+        accounts, the dearest first. A budget that names its subject has an account in any case. What the boots `apart`
+        hold, which tell it themselves, is left out. However many subjects there are, the database adds them up.
         """
         with self._reading.begin() as tx:
-            budgets = [_of(row) for row in q.live_budgets(tx, budget_id)]
-            rows: dict[str, list[queries.Row]] = {}
-            for row in q.accounts_at(tx, budget_id, now_at_us, apart):
-                rows.setdefault(row[0], []).append(row)
-            found: list[AccountState] = []
+            budgets = [_of(row) for row in q.budgets_of(tx, budget_ids)]
+            spans = {one.id: span(one.window, one.timezone, now_at_us) for one in budgets}
+            windows = [(budget_id, start_us) for budget_id, (start_us, _) in spans.items()]
+            sums = {str(row[0]): (int(row[1]), int(row[2])) for row in q.window_sums(tx, windows)}
+            held = {str(row[0]): (int(row[1]), int(row[2])) for row in q.window_holds(tx, windows, apart)}
+            listed: dict[str, list[queries.Row]] = {}
+            for row in q.dearest(tx, windows, accounts_max, apart):
+                listed.setdefault(row[0], []).append(row)
+            found: dict[str, Standing] = {}
             for budget in budgets:
-                states = [AccountState(budget, *map(_whole, row[1:])) for row in rows.get(budget.id, ())]
-                found += states or _unbegun(tx, budget, now_at_us)
-        if budget_id is not None and not budgets:
-            raise NotFound(f"no budget {budget_id!r}: list them to see which there are")
-        return tuple(found)
+                accounts, posted = sums.get(budget.id, (0, 0))
+                states = tuple(AccountState(budget, *map(_whole, row[1:])) for row in listed.get(budget.id, ()))
+                if not accounts:
+                    states = _unbegun(tx, budget, now_at_us)
+                    accounts, posted = len(states), sum(state.posted_nano_usd for state in states)
+                pending, holds = held.get(budget.id, (0, 0))
+                found[budget.id] = Standing(
+                    budget, *spans[budget.id], accounts, posted, pending, holds, states[:accounts_max]
+                )
+        return found
+
+    def account(self, budget_id: str, subject: str, now_at_us: int, apart: Collection[str] = ()) -> AccountState | None:
+        """Of that subject in the window that is open now; None: nothing was counted for it."""
+        with self._reading.begin() as tx:
+            budget = _demand(tx, budget_id, None)
+            start_us = span(budget.window, budget.timezone, now_at_us)[0]
+            rows = q.accounts_named(tx, [(budget_id, subject, start_us)], apart)
+        return AccountState(budget, *map(_whole, rows[0][1:])) if rows else None
 
     def binding(
         self, charges: Iterable[Dimensions], now_at_us: int, apart: Collection[str] = ()
     ) -> tuple[AccountState, ...]:
         """Every account that one of the charges would count against now, each once."""
         with self._reading.begin() as tx:
-            budgets = {row.id: row for row in map(_of, q.live_budgets(tx, None))}
+            budgets = {row.id: row for row in map(_of, q.live_budgets(tx))}
             rulebook = Rulebook(tuple(map(rule_of, budgets.values())))
             wanted = dict.fromkeys(account for charge in charges for _, account in rulebook.accounts(charge, now_at_us))
             begun = {tuple(row[:3]): row for row in q.accounts_named(tx, [account[:3] for account in wanted], apart)}

@@ -24,9 +24,10 @@ from billing.holds import REQUEST_ID_CHARS_MAX, EntryKind
 from billing.interned import CostDimensions, cost_row, other_row, tags_of
 from billing.ledger import EPOCH_US, WRITERS_MAX
 from billing.money import AMOUNT_NANO_USD_MAX
-from billing.price import UNPRICED, Price, Usage, cost_nano_usd
+from billing.price import UNPRICED, Price, Usage
 from billing.queries import corrections as q
 from billing.refusals import AlreadyExists, Invalid, NotFound
+from billing.repricing import ATTEMPTS_IN_ONE, BY_HAND, FindPrice, differences
 from billing.scopes import Account, Dimensions, Rule, Rulebook
 from billing.seal import WHOLE, account_digest, batch_hash, closing_name, head_of, price_digest
 from billing.usage_span import QUARTER_US
@@ -36,16 +37,11 @@ if TYPE_CHECKING:
 
 WRITER: Final = WRITERS_MAX - 1  # the control plane's; workers count from 0
 REASON_CHARS_MAX: Final = 1000
-ATTEMPTS_IN_ONE: Final = 500  # repriced in one transaction
-BY_HAND: Final = Price("by hand", 0, 0, 0, 0, 0, 0, 0)  # no price made this amount
 KINDS: Final = frozenset({EntryKind.ADJUSTMENT, EntryKind.REFUND, EntryKind.OVERRUN, EntryKind.OPENING})
 CREDITS: Final[Mapping[EntryKind, str]] = {EntryKind.OPENING: "opening"}  # the others: payable
 
-_AMOUNT, _AT, _KIND, _SEQUENCE = 8, 18, 4, 5
+_AT, _KIND, _SEQUENCE = 18, 4, 5
 _json: Final = msgspec.json.Encoder(order="deterministic")
-
-FindPrice = Callable[[str, str, str | None, int], Price | None]
-"""A price by provider, model, team and instant, as `PriceBook.find` has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,27 +239,14 @@ def _closed(tx: Connection, lease_id: int, now_at_us: int) -> _Made:
 
 def _repriced(tx: Connection, stretch: Sequence[tuple[int, str]], find: FindPrice, now_at_us: int) -> _Made:
     """The differences, and how many attempts nobody has a price for."""
-    wanted = frozenset(entry_id for entry_id, _ in stretch)
-    attempts: dict[tuple[str, int], list[q.Posted]] = {}
-    for each in q.entries_of_attempts(tx, [request_id for _, request_id in stretch]):
-        if each.row[_KIND] != EntryKind.SAVING:
-            attempts.setdefault((each.row[2], each.row[3]), []).append(each)
-    lines, without = [], 0
-    for entries in attempts.values():
-        first = next((each for each in entries if each.row[0] in wanted), None)
-        if first is None:
-            continue
-        price = find(first.account[7], first.account[8], first.account[4], first.row[_AT])
-        if price is None or price.version == UNPRICED.version:
-            without += 1
-            continue
-        charged = sum(each.row[_AMOUNT] for each in entries if each.price_version != BY_HAND.version)
-        more = cost_nano_usd(Usage(*first.row[10:17]), price) - charged
-        if more:
-            # What was an estimate stays one; what was exact is adjusted.
-            estimated = first.row[_KIND] == EntryKind.ESTIMATED
-            kind = int(EntryKind.ESTIMATED if estimated else EntryKind.ADJUSTMENT)
-            lines.append(_after(tx, [first, *entries], kind, more, _price_id(tx, price, now_at_us)))
+    found, without = differences(tx, stretch, find)
+    lines = []
+    for one in found:
+        # What was an estimate stays one; what was exact is adjusted.
+        estimated = one.first.row[_KIND] == EntryKind.ESTIMATED
+        kind = int(EntryKind.ESTIMATED if estimated else EntryKind.ADJUSTMENT)
+        price_id = _price_id(tx, one.price, now_at_us)
+        lines.append(_after(tx, [one.first, *one.entries], kind, one.more_nano_usd, price_id))
     return _Made(lines, f"{stretch[0][0]}..{stretch[-1][0]}", without)
 
 

@@ -1,16 +1,24 @@
 """Creations that came with an `idempotency-key`: once for all workers, and across restarts.
 
-What is kept of an answer is the caller's to choose: a secret must not be in it. Of a creation that ended with its
-process nobody knows whether it was made: its key is not free again before it is forgotten, unless it is dropped.
+What is kept of an answer is the caller's to choose: a secret must not be in it. A creation that has made nothing for a
+while may be taken over: from then on the first can make nothing any more, since what makes something says so under its
+own token in that very transaction (`billing.audit.record`).
 """
+
+from typing import Final
 
 from sqlalchemy import Engine
 
 from billing.database import writing
 from billing.queries import idempotency as q
+from billing.queries.idempotency import Claim
 from billing.refusals import Conflict
 
-KEPT_US = 24 * 3600 * 1_000_000
+KEPT_US: Final = 24 * 3600 * 1_000_000
+# Nobody waits longer for a creation that runs: a database is waited for 5 s, the other workers for one.
+TAKEOVER_US: Final = 10 * 1_000_000
+
+__all__ = ["KEPT_US", "TAKEOVER_US", "BeingMade", "Claim", "Idempotency", "MadeUnanswered", "OtherBody"]
 
 
 class OtherBody(Conflict):
@@ -21,29 +29,42 @@ class BeingMade(Conflict):
     """The first of these has not been answered yet."""
 
 
+class MadeUnanswered(Conflict):
+    """It was made, and its process ended before the answer was kept."""
+
+    def __init__(self, object_id: str) -> None:
+        super().__init__(f"{object_id!r} was made, its answer is lost: read it by its id")
+        self.object_id = object_id
+
+
 class Idempotency:
     def __init__(self, engine: Engine) -> None:
         self._writing = writing(engine)
 
-    def claim(self, room: str, key: str, body_digest: bytes, now_at_us: int) -> str | None:
+    def claim(self, claim: Claim, body_digest: bytes, now_at_us: int, takeover_us: int = TAKEOVER_US) -> str | None:
         """The answer that was kept; None: it is the caller's to make, then to `finish` or to `drop`."""
         with self._writing.begin() as tx:
             q.forget(tx, now_at_us - KEPT_US)
-            if q.claim(tx, room, key, body_digest, now_at_us):
+            if q.claim(tx, claim, body_digest, now_at_us):
                 return None
-            kept_digest, answer = q.claimed(tx, room, key)
-        if bytes(kept_digest) != body_digest:
-            raise OtherBody("this key came with another body before: use a new one")
-        if answer is None:
-            raise BeingMade("the first of these is still being made, or ended with its process: look before you repeat")
-        return str(answer)
+            found = q.claimed(tx, claim.room, claim.key)
+            if bytes(found.body_digest) != body_digest:
+                raise OtherBody("this key came with another body before: use a new one")
+            if found.answer is not None:
+                return str(found.answer)
+            waited = now_at_us - found.claimed_at_us >= takeover_us
+            if found.made is not None and waited:
+                raise MadeUnanswered(found.made)
+            if waited and q.take_over(tx, claim, found.token, now_at_us):
+                return None
+        raise BeingMade("the first of these is still being made: ask again")
 
-    def finish(self, room: str, key: str, answer: str) -> None:
+    def finish(self, claim: Claim, answer: str) -> None:
         """Kept for a day."""
         with self._writing.begin() as tx:
-            q.answer(tx, room, key, answer)
+            q.answer(tx, claim, answer)
 
-    def drop(self, room: str, key: str) -> None:
-        """Of what was refused: it may be corrected and sent again under the same key."""
+    def drop(self, claim: Claim) -> None:
+        """Of what was refused: it may be corrected and sent again under the same key. What was made stays told."""
         with self._writing.begin() as tx:
-            q.drop(tx, room, key)
+            q.drop(tx, claim)

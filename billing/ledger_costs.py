@@ -1,16 +1,32 @@
 """The ledger's side of a reconciliation: what it has for each span and model of one provider."""
 
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine
 
+from billing.cost_export import Export
 from billing.queries import corrections as q
-from billing.reconcile import Cell
+from billing.reconcile import Cell, Reconciliation, Why, reconcile
+from billing.repricing import FindPrice, would_change
 from billing.usage import UsageLine, usage
 
 HOUR_US = 3_600_000_000
 _UTC = ZoneInfo("UTC")
+
+
+def compared(
+    engine: Engine, export: Export, provider: str, find: FindPrice, rates: Mapping[str, Decimal] | None = None
+) -> Reconciliation:
+    """A provider's export with the ledger. Attempts are priced anew, one by one, of those days alone that differ."""
+    first = reconcile(export, cells(engine, export.spans, provider), rates)
+    apart = (row for row in first.rows if any(part.why is not Why.ROUNDING for part in row.parts))
+    differing = sorted({(row.from_at_us, row.to_at_us) for row in apart})
+    repriced = would_change(engine, differing, provider, find)
+    if not any(repriced.values()):
+        return first
+    return reconcile(export, cells(engine, export.spans, provider, repriced), rates)
 
 
 def cells(

@@ -169,7 +169,8 @@ def _begin(pair: _Pair, rates: Mapping[str, Decimal]) -> None:
     if foreign and pair.rest < 0:
         said = ", ".join(f"{charge.amount:f} {charge.currency.upper()}" for charge in foreign)
         pair.explain(Why.CURRENCY, pair.rest, f"the export has {said} here, which no rate converts: give its rate")
-    _known(pair, Why.REPRICE, pair.ledger("repriced_nano_usd"), "at the prices in force now the ledger would have this")
+    told = "at the prices known now for that time the ledger would have this: `turnpike prices reprice` posts it"
+    _known(pair, Why.REPRICE, pair.ledger("repriced_nano_usd"), told)
     unpriced = pair.count("unpriced_requests")
     if unpriced and pair.rest > 0:
         told = f"{unpriced} attempts had no price: import one, then run `turnpike prices reprice`"

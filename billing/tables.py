@@ -267,6 +267,7 @@ budget_accounts = Table(
     Column("pending_nano_usd", BigInteger, nullable=False),
     Column("contended_until_us", BigInteger, nullable=False),
     UniqueConstraint("budget_id", "subject", "window_start_us"),
+    Index(None, "budget_id", "window_start_us"),  # of 100,000 subjects a day, one window's
 )
 
 # A slice of an account's headroom in one worker's hands. Only its owner, or who holds its journal, returns it.
@@ -359,7 +360,10 @@ idempotency = Table(
     Column("room", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("body_digest", LargeBinary, nullable=False),
+    Column("token", Text, nullable=False),  # of who makes it: with another's nothing is made any more
+    Column("made", Text),  # the id, from the transaction on that made it
     Column("answer", Text),  # null while it is being made
     Column("at_us", BigInteger, nullable=False),
+    Column("claimed_at_us", BigInteger, nullable=False),  # the last time: by whoever took it over
     Index(None, "at_us"),
 )

@@ -28,7 +28,7 @@ from billing.counters import OwnCounters
 from billing.keys import SECRET_BYTES, Key, KeyRing, digest, mint
 from billing.limits import Limit
 from billing.price_book import PriceBook
-from billing.price_table import PriceTable, UsdRow, UsdTier, price_from_row
+from billing.price_table import PriceTable
 from billing.retention import drop_old_requests
 from billing.store import Store, prefix_of
 from billing.tenancy import Tenancy
@@ -37,8 +37,10 @@ from cache.policy import ExactPolicy
 from gateway.admin.rooms import AdminRooms, DeploymentView
 from gateway.alerts import Alarms, alerts_of, poster, webhooks_of
 from gateway.built import compiled
-from gateway.config.schema import PriceRow, ProviderRow, Settings
+from gateway.config.schema import ProviderRow, Settings
+from gateway.configured_prices import deployment_id, price_of
 from gateway.door import METRICS_TYPE, FrontDoor
+from gateway.failed_keys import FailedKeys
 from gateway.ids import RequestIds
 from gateway.journals import journal_of, recover_first, recover_left
 from gateway.key_report import KeyReport
@@ -49,7 +51,7 @@ from gateway.providers.registry import ROWS
 from gateway.providers.row import ProviderDefaults
 from gateway.rates import Rates
 from gateway.refresh import Refresh, ToldRing, reload_keys, reload_prices, reload_tenancy
-from gateway.roads import CONFIGURED, DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
+from gateway.roads import DEMO, LOCAL, LocalRoads, Provider, Roads, Timeouts, forwardable, request_head
 from gateway.services import Gate, Services
 from gateway.wire.clock import Sweep
 from gateway.wire.server import Limits
@@ -70,7 +72,6 @@ from routing.health import Health
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from billing.price import Price
     from gateway.wire.asgi import Application, Message, Receive, Send
 
 # The first answers come before the pages.
@@ -205,7 +206,7 @@ def build(
     worker = worker or lone()
     bus = bus or Bus(None, worker.boot_id)
     directory = settings.state.directory
-    sweep = Sweep(loop)
+    sweep = Sweep(loop, now_us)
     store = Store(settings.state.database_url)
     keyring = KeyRing(store.all_keys())
     books = Books(
@@ -268,6 +269,7 @@ def build(
         gate=gate,
         requests_in_flight_max=settings.server.requests_in_flight_max,
         keyring=keyring,
+        failed_keys=FailedKeys(),
         tenancy=tenancy,
         rates=Rates(OwnCounters() if worker.alone else counters_of(directory, worker.index, worker.count)),
         books=books,
@@ -306,6 +308,7 @@ def build(
         configured_prices=roads.configured_prices,
         state=directory,
         live_boots=lambda: frozenset((worker.boot_id, *bus.siblings())),
+        takeover_us=int(settings.server.creation_takeover_s * 1_000_000),
     )
     token = settings.metrics.token
     admin = _Admin(rooms)
@@ -406,8 +409,10 @@ def _roads(settings: Settings, connections_for: "partial[Pool]", worker: Worker)
     for name, rows in settings.models.items():
         deployments = []
         for place, row in enumerate(rows):
-            deployment = Deployment(f"{name}[{place}]:{row.provider}/{row.model}", row.provider, row.model, row.weight)
-            roads.roads[deployment.id] = roads.road(deployment, _price(row.price, deployment.id))
+            its_id = deployment_id(name, place, row.provider, row.model)
+            deployment = Deployment(its_id, row.provider, row.model, row.weight)
+            price = None if row.price is None else price_of(row.price, its_id)
+            roads.roads[its_id] = roads.road(deployment, price)
             deployments.append(deployment)
         roads.pools[name] = Names(name, tuple(deployments))
     return roads
@@ -454,13 +459,6 @@ def _provider(name: str, row: ProviderRow, connections_for: "partial[Pool]", wor
         tuple(hidden),
         None if row.concurrency_max is None else worker.share(row.concurrency_max),
     )
-
-
-def _price(row: PriceRow | None, deployment_id: str) -> "Price | None":
-    if row is None:
-        return None
-    tiers = tuple(UsdTier(**tier.model_dump()) for tier in row.tiers)
-    return price_from_row(f"{CONFIGURED}{deployment_id}", UsdRow(**row.model_dump(exclude={"tiers"}), tiers=tiers))
 
 
 def _gauges(s: Services) -> None:

@@ -33,6 +33,7 @@ from gateway.roads import Named
 from gateway.services import Services
 from gateway.usage import cancelled_usage
 from gateway.wire.headers import named_lines
+from gateway.wire.server import ServerConnection
 from gateway.wire.sse import DONE
 from gateway.wire.upstream import UpstreamError
 
@@ -46,7 +47,7 @@ _COST_NOTHING: Final = b'"turnpike":{"cost_usd":"0.000000000"'
 async def chat_completions(s: Services, ride: Ride) -> None:
     """Answers one request. What it raises becomes an error answer."""
     facts = facts_of(ride.head)
-    holder = recognise(s, facts, ride.at_us)
+    holder = recognise(s, facts, ride.connection, ride.at_us)
     key = ride.key = holder.key
     ask = parse_chat(ride.body)
     _attribute(ride, ask, facts)
@@ -91,16 +92,17 @@ async def chat_completions(s: Services, ride: Ride) -> None:
     ride.close(200, None)
 
 
-def authenticate(s: Services, facts: Facts, now_at_us: int) -> Key:
+def authenticate(s: Services, facts: Facts, connection: ServerConnection, now_at_us: int) -> Key:
     """Whose request is this? The key as its team leaves it. Raises `InvalidKey`."""
-    return recognise(s, facts, now_at_us).key
+    return recognise(s, facts, connection, now_at_us).key
 
 
-def recognise(s: Services, facts: Facts, now_at_us: int) -> Holder:
+def recognise(s: Services, facts: Facts, connection: ServerConnection, now_at_us: int) -> Holder:
     if facts.key_digest is None:
         raise InvalidKey("no key: send `Authorization: Bearer tp-…`")
     key = s.keyring.find(facts.key_digest, now_at_us)
     if key is None:
+        s.failed_keys.note(connection.peer, now_at_us)
         raise InvalidKey("this key is unknown, expired or revoked")
     return s.tenancy.of(key)
 

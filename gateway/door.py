@@ -160,18 +160,18 @@ class FrontDoor:
                 raise InvalidKey("send the metrics token: `Authorization: Bearer …`")
 
     def _models(self, connection: ServerConnection, head: RequestHead, request_id: str) -> None:
-        key = authenticate(self._s, facts_of(head), self._s.clock())
+        key = authenticate(self._s, facts_of(head), connection, self._s.clock())
         self._reply(connection, 200, JSON, orjson.dumps(model_page(self._s, key)), request_id)
 
     def _model(self, connection: ServerConnection, head: RequestHead, request_id: str) -> None:
-        key = authenticate(self._s, facts_of(head), self._s.clock())
+        key = authenticate(self._s, facts_of(head), connection, self._s.clock())
         name = unquote(head.path.removeprefix("/v1/models/"))
         self._reply(connection, 200, JSON, orjson.dumps(model_view(self._s, key, name)), request_id)
 
     def _of_key(self, connection: ServerConnection, head: RequestHead) -> Work | None:
         """What a key may know of itself; whose it is, is decided before anything is looked up."""
         try:
-            key = authenticate(self._s, facts_of(head), self._s.clock())
+            key = authenticate(self._s, facts_of(head), connection, self._s.clock())
         except Refusal as error:
             self._refuse(connection, error, self._s.mint_id())
             return None

@@ -17,6 +17,7 @@ from billing.price import FREE, UNPRICED, Price
 from billing.price_book import PriceBook, Schedule
 from billing.price_table import Listing, PriceTable
 from gateway.caller import NOT_FORWARDABLE
+from gateway.configured_prices import CONFIGURED
 from gateway.providers.registry import provider_of
 from gateway.providers.row import ProviderDefaults
 from gateway.wire.headers import named_lines
@@ -30,8 +31,9 @@ from routing.plan import Choice, Planner
 # Held where neither the caller nor the model's listing bounds the answer.
 OUTPUT_TOKENS_UNBOUNDED: Final = 16_384
 NAMES_PREPARED_MAX: Final = 10_000
+# From so many on, who is asked for becomes the last to go; below it nobody is near the end, and asking is free.
+NAMES_ORDERED_MIN: Final = NAMES_PREPARED_MAX * 3 // 4
 LOCAL: Final = "local"
-CONFIGURED: Final = "configured:"  # how the version of such a price begins
 DEMO: Final = "demo"
 ECHO: Final = "echo"
 
@@ -173,6 +175,8 @@ class Roads:
                 _, dropped = self._named.popitem(last=False)
                 if dropped is not None and dropped.pool.route == "pinned":
                     self.roads.pop(dropped.pool.deployments[0].id, None)
+        elif len(self._named) >= NAMES_ORDERED_MIN:
+            self._named.move_to_end(name)
         return found
 
     def listed(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from billing.keys import KeyRing
 from billing.tenancy import Tenancy
 from cache.exact import ExactCache
 from cache.policy import ExactPolicy
+from gateway.failed_keys import FailedKeys
 from gateway.ids import RequestIds
 from gateway.metrics import Metrics
 from gateway.rates import Rates
@@ -41,6 +42,7 @@ class Services:
     gate: Gate
     requests_in_flight_max: int
     keyring: KeyRing
+    failed_keys: FailedKeys
     tenancy: Tenancy
     rates: Rates
     books: Books

@@ -1,20 +1,20 @@
 """Budgets as people keep them, and what their accounts say; `billing.queries.budgets` is what admission asks."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, tuple_, update
 
 from billing import tables as t
 from billing.queries.budgets import scoped
-from billing.queries.rows import Row, first, page
+from billing.queries.rows import Row, any_of, first, page
 from billing.scopes import Rule
 
 BUDGET_COLUMNS: Final = (
     *("id", "scope_type", "scope_id", "scope_team_id", "limit_nano_usd", "soft_limit_nano_usd", "window", "timezone"),
     *("over_budget", "version", "created_at_us"),
 )
-_NAMES_IN_ONE: Final = 300
+_NAMES_IN_ONE: Final = 100
 
 _b = t.budgets.c
 _a = t.budget_accounts.c
@@ -27,12 +27,18 @@ def list_budgets(tx: Connection, limit: int, after: str | None, filters: Mapping
     return page(tx, statement.order_by(_b.created_at_us, _b.id).limit(limit), _b.created_at_us, _b.id, after)
 
 
-def live_budgets(tx: Connection, budget_id: str | None) -> list[Row]:
-    """That one or all of them, oldest first."""
-    statement = select(*_columns).where(_b.deleted_at_us.is_(None))
-    if budget_id is not None:
-        statement = statement.where(_b.id == budget_id)
-    return [*tx.execute(statement.order_by(_b.created_at_us, _b.id))]
+def live_budgets(tx: Connection) -> list[Row]:
+    """Oldest first."""
+    return [*tx.execute(select(*_columns).where(_b.deleted_at_us.is_(None)).order_by(_b.created_at_us, _b.id))]
+
+
+def budgets_of(tx: Connection, budget_ids: Collection[str]) -> list[Row]:
+    """Those of them that are not deleted."""
+    wanted, found = sorted(budget_ids), list[Row]()
+    for at in range(0, len(wanted), _NAMES_IN_ONE):
+        few = wanted[at : at + _NAMES_IN_ONE]
+        found += tx.execute(select(*_columns).where(_b.deleted_at_us.is_(None), _b.id.in_(few)))
+    return found
 
 
 def get_budget(tx: Connection, budget_id: str, *, locked: bool = False) -> Row | None:
@@ -67,42 +73,78 @@ def _not_over(budget_id: str, now_at_us: int) -> ColumnElement[bool]:
     return and_(_a.budget_id == budget_id, or_(_a.window_end_us.is_(None), _a.window_end_us > now_at_us))
 
 
-def accounts_at(tx: Connection, budget_id: str | None, at_us: int, apart: Collection[str] = ()) -> list[Row]:
-    """Accounts of the windows of that instant: budget, subject, start, end, limit, posted; then what requests in flight
-    hold of it and how many they are, less those of the boots that are told of `apart`.
+Windows = Sequence[tuple[str, int]]  # a budget, and when a window of it begins
+
+
+def window_sums(tx: Connection, windows: Windows) -> list[Row]:
+    """Of each of them that counts somebody: budget, how many accounts, what was posted to all of them."""
+    columns = (_a.budget_id, func.count(), func.sum(_a.posted_nano_usd))
+    found: list[Row] = []
+    for few in _few(windows):
+        found += tx.execute(select(*columns).where(few).group_by(_a.budget_id))
+    return found
+
+
+def window_holds(tx: Connection, windows: Windows, apart: Collection[str] = ()) -> list[Row]:
+    """Of each of them of which requests in flight hold something: budget, how much, how many they are, less those of
+    the boots that are told of `apart`.
     """
-    statement = (
-        _states(apart)
-        .where(_a.window_start_us <= at_us, or_(_a.window_end_us.is_(None), _a.window_end_us > at_us))
-        .order_by(_a.budget_id, _a.subject, _a.window_start_us)
-    )
-    if budget_id is not None:
-        statement = statement.where(_a.budget_id == budget_id)
-    return [*tx.execute(statement)]
+    l = t.leases.c  # noqa: E741 - as elsewhere here
+    found: list[Row] = []
+    for few in _few(windows):
+        statement = (
+            select(_a.budget_id, func.sum(l.open_nano_usd), func.sum(l.holds))
+            .select_from(t.leases.join(t.budget_accounts, _a.id == l.account_id))
+            .where(few, l.holds > 0, l.boot_id.not_in(sorted(apart)))
+            .group_by(_a.budget_id)
+        )
+        found += tx.execute(statement)
+    return found
+
+
+def dearest(tx: Connection, windows: Windows, accounts_max: int, apart: Collection[str] = ()) -> list[Row]:
+    """The accounts of each of them that most was posted to: budget, subject, start, end, limit, posted; then what
+    requests in flight hold of it and how many they are, less those of the boots `apart`.
+    """
+    place = func.row_number().over(partition_by=_a.budget_id, order_by=(_a.posted_nano_usd.desc(), _a.subject))
+    found: list[Row] = []
+    for few in _few(windows):
+        ranked = select(_a.id, place.label("place")).where(few).subquery()
+        statement = (
+            _states(apart)
+            .join(ranked, ranked.c.id == _a.id)
+            .where(ranked.c.place <= accounts_max)
+            .order_by(_a.budget_id, ranked.c.place)
+        )
+        found += tx.execute(statement)
+    return found
+
+
+def _few(windows: Windows) -> Iterator[ColumnElement[bool]]:
+    """As many of them as one statement takes."""
+    for at in range(0, len(windows), _NAMES_IN_ONE):
+        yield any_of((_a.budget_id, _a.window_start_us), windows[at : at + _NAMES_IN_ONE])
 
 
 def accounts_named(tx: Connection, names: Sequence[tuple[str, str, int]], apart: Collection[str] = ()) -> list[Row]:
     """The same of those accounts, by budget, subject and start."""
-    name = tuple_(_a.budget_id, _a.subject, _a.window_start_us)
+    name = (_a.budget_id, _a.subject, _a.window_start_us)
     found: list[Row] = []
     for at in range(0, len(names), _NAMES_IN_ONE):
-        found += tx.execute(_states(apart).where(name.in_(names[at : at + _NAMES_IN_ONE])))
+        found += tx.execute(_states(apart).where(any_of(name, names[at : at + _NAMES_IN_ONE])))
     return found
 
 
 def _states(apart: Collection[str]) -> Select[Any]:
     l = t.leases.c  # noqa: E741 - as elsewhere here
-    held = (
-        select(l.account_id, func.sum(l.open_nano_usd).label("open_nano_usd"), func.sum(l.holds).label("holds"))
-        .where(l.boot_id.not_in(sorted(apart)))
-        .group_by(l.account_id)
-        .subquery()
-    )
+    mine = and_(l.account_id == _a.id, l.boot_id.not_in(sorted(apart)))
     return select(
         *(_a.budget_id, _a.subject, _a.window_start_us, _a.window_end_us, _a.limit_nano_usd, _a.posted_nano_usd),
-        func.coalesce(held.c.open_nano_usd, 0),
-        func.coalesce(held.c.holds, 0),
-    ).select_from(t.budget_accounts.outerjoin(held, held.c.account_id == _a.id))
+        *(
+            select(func.coalesce(func.sum(held), 0)).where(mine).scalar_subquery()
+            for held in (l.open_nano_usd, l.holds)
+        ),
+    ).select_from(t.budget_accounts)
 
 
 def spent_by_steps(tx: Connection, rule: Rule, subject: str, first: int, end: int, step: int) -> Sequence[Row]:

@@ -3,16 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
 
 from billing import tables as t
-from billing.queries.rows import insert
+from billing.queries.rows import any_of, insert
 from billing.scopes import Account, Rule
 from billing.usage_span import QUARTER_US
 from billing.windows import Window
 
 _BUDGET_LOCK: Final = 0x62756467  # any number, of PostgreSQL's advisory locks
-_KEYS_IN_ONE: Final = 300
+_KEYS_IN_ONE: Final = 100
 
 _a = t.budget_accounts.c
 _l = t.leases.c
@@ -119,10 +119,8 @@ def _known_ids(tx: Connection, accounts: Iterable[Account]) -> dict[Account, int
     keys = sorted(by_key)
     found: dict[Account, int] = {}
     for at in range(0, len(keys), _KEYS_IN_ONE):
-        key = tuple_(_a.budget_id, _a.subject, _a.window_start_us)
-        statement = select(_a.id, _a.budget_id, _a.subject, _a.window_start_us).where(
-            key.in_(keys[at : at + _KEYS_IN_ONE])
-        )
+        few = any_of((_a.budget_id, _a.subject, _a.window_start_us), keys[at : at + _KEYS_IN_ONE])
+        statement = select(_a.id, _a.budget_id, _a.subject, _a.window_start_us).where(few)
         found.update((by_key[row[1], row[2], row[3]], row[0]) for row in tx.execute(statement))
     return found
 

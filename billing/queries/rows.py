@@ -5,7 +5,7 @@ from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Dialect, Select, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Dialect, Select, and_, or_, select, tuple_
 
 from billing import tables as t
 
@@ -45,6 +45,13 @@ def _insertion_of_columns(dialect: Dialect, table: str, columns: tuple[str, ...]
 
 def mark(tx: Connection) -> str:
     return "?" if tx.dialect.paramstyle == "qmark" else "%s"
+
+
+def any_of(columns: Sequence[ColumnElement[Any]], rows: Sequence[Row]) -> ColumnElement[bool]:
+    """Whether these columns have the values of one of the rows. SQLite finds each by an index; for `(a, b) IN …` it
+    uses no more of one than its first column, or none at all.
+    """
+    return or_(*(and_(*(column == value for column, value in zip(columns, row, strict=True))) for row in rows))
 
 
 def chunks(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from billing.audit import Actor
+from billing.idempotency import Claim
 from billing.keys import Key
 from billing.roles import Role
 from billing.store import Team
@@ -43,6 +44,7 @@ class Caller(NamedTuple):
     user: User | None = None  # None: the admin key, or nobody
     key: Key | None = None  # by which the user came
     sight: Sight = BLIND
+    claim: Claim | None = None  # under which something is made once
 
     @property
     def role(self) -> Role | None:
@@ -52,7 +54,8 @@ class Caller(NamedTuple):
 
     @property
     def actor(self) -> Actor:
-        return ADMIN if self.user is None else Actor("user", self.user.id)
+        actor = ADMIN if self.user is None else Actor("user", self.user.id)
+        return actor._replace(claim=self.claim)
 
 
 @dataclass(frozen=True, slots=True)

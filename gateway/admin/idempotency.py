@@ -5,6 +5,7 @@ made it alone, from its memory: elsewhere the second is refused and told what th
 """
 
 import hashlib
+import os
 from collections import OrderedDict
 from collections.abc import Callable
 from threading import Lock
@@ -13,11 +14,12 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 import orjson
 from pydantic import BaseModel
 
-from billing.idempotency import KEPT_US, BeingMade, OtherBody
+from billing.idempotency import KEPT_US, TAKEOVER_US, BeingMade, Claim, MadeUnanswered, OtherBody
 from gateway.admin.problem import Problem
 
 ANSWERS_MAX: Final = 1000
 KEY_CHARACTERS_MAX: Final = 255
+TOKEN_BYTES: Final = 12
 SECRET_FIELD: Final = "key"  # noqa: S105 - the name of a field
 
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -26,9 +28,9 @@ Answer = TypeVar("Answer", bound=BaseModel)
 class Kept(Protocol):
     """What outlives the process; `billing.idempotency.Idempotency` is one."""
 
-    def claim(self, _room: str, _key: str, _body_digest: bytes, _now_at_us: int, /) -> str | None: ...
-    def finish(self, _room: str, _key: str, _answer: str, /) -> None: ...
-    def drop(self, _room: str, _key: str, /) -> None: ...
+    def claim(self, _claim: Claim, _body_digest: bytes, _now_at_us: int, _takeover_us: int, /) -> str | None: ...
+    def finish(self, _claim: Claim, _answer: str, /) -> None: ...
+    def drop(self, _claim: Claim, /) -> None: ...
 
 
 class _Secret(NamedTuple):
@@ -38,16 +40,26 @@ class _Secret(NamedTuple):
 
 
 class Idempotency:
-    def __init__(self, clock: Callable[[], int], kept: Kept) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], int],
+        kept: Kept,
+        entropy: Callable[[int], bytes] = os.urandom,
+        takeover_us: int = TAKEOVER_US,
+    ) -> None:
         self._clock: Final = clock
         self._kept: Final = kept
+        self._entropy: Final = entropy
+        self._takeover_us: Final = takeover_us
         self._lock: Final = Lock()
         self._secrets: Final[OrderedDict[tuple[str, str], _Secret]] = OrderedDict()
 
-    def once(self, room: str, key: str | None, body: bytes, make: Callable[[], Answer], kind: type[Answer]) -> Answer:
-        """What `make` answers, or answered when this key was first sent to this room."""
+    def once(
+        self, room: str, key: str | None, body: bytes, make: Callable[[Claim | None], Answer], kind: type[Answer]
+    ) -> Answer:
+        """What `make` answers, or answered when this key was first sent to this room. It makes it under the claim."""
         if key is None:
-            return make()
+            return make(None)
         if not 0 < len(key) <= KEY_CHARACTERS_MAX:
             raise Problem("invalid", f"`idempotency-key` has 1 to {KEY_CHARACTERS_MAX} characters.")
         digest = hashlib.sha256(body).digest()
@@ -55,28 +67,33 @@ class Idempotency:
         if remembered is not None:
             answer: Answer = remembered
             return answer
-        try:
-            text = self._kept.claim(room, key, digest, self._clock())
-        except OtherBody as error:
-            raise _mismatch() from error
-        except BeingMade as error:
-            detail = (
-                "The first of these is still being made, or its process ended over it: ask again, and before you take "
-                "another key look whether it was made."
-            )
-            raise Problem("in_progress", detail, retry_after_s=1) from error
+        claim = Claim(room, key, self._entropy(TOKEN_BYTES).hex())
+        text = self._claimed(claim, digest)
         if text is not None:
             return self._again(text, kind)
         try:
-            made = make()
+            made = make(claim)
         except BaseException:
             # A refused creation may be corrected and sent again under the same key.
-            self._kept.drop(room, key)
+            self._kept.drop(claim)
             raise
         if SECRET_FIELD in kind.model_fields:
             self._remember(room, key, _Secret(digest, self._clock(), made))
-        self._kept.finish(room, key, made.model_dump_json(exclude={SECRET_FIELD}))
+        self._kept.finish(claim, made.model_dump_json(exclude={SECRET_FIELD}))
         return made
+
+    def _claimed(self, claim: Claim, digest: bytes) -> str | None:
+        try:
+            return self._kept.claim(claim, digest, self._clock(), self._takeover_us)
+        except OtherBody as error:
+            raise _mismatch() from error
+        except MadeUnanswered as error:
+            detail = f"This made `{error.object_id}`, and its answer was lost with its process: read it by its id."
+            raise Problem("already_made", detail) from error
+        except BeingMade as error:
+            wait_s = max(1, self._takeover_us // 1_000_000)
+            detail = f"The first of these is still being made: ask again. After {wait_s} s unanswered it is yours."
+            raise Problem("in_progress", detail, retry_after_s=1) from error
 
     def _again(self, text: str, kind: type[Answer]) -> Answer:
         if SECRET_FIELD in kind.model_fields:

@@ -68,7 +68,7 @@ class PriceDesk:
         return shapes.in_force_shown(asked, price, at_us)
 
     def create(self, by: Caller, asked: shapes.NewPriceAsked, idempotency_key: str | None) -> shapes.Price:
-        def make() -> shapes.Price:
+        def make(by: Caller) -> shapes.Price:
             made = self._list.create(self._listed(asked, asked.id, None, None, self._rooms.clock()), by.actor)
             self._rooms.changed(CHANGED)
             return shapes.price_shown(made)
@@ -76,7 +76,7 @@ class PriceDesk:
         return self._counter.once(by, "prices", idempotency_key, asked, make, shapes.Price)
 
     def import_(self, by: Caller, asked: shapes.ImportAsked, idempotency_key: str | None) -> shapes.Imported:
-        def make() -> shapes.Imported:
+        def make(by: Caller) -> shapes.Imported:
             now_at_us = self._rooms.clock()
             rows = [self._listed(row, None, asked.effective_at, asked.source, now_at_us) for row in asked.prices]
             demand_distinct(rows)

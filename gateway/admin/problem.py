@@ -28,7 +28,7 @@ KINDS: Final[Mapping[str, Kind]] = MappingProxyType(
         "method_not_allowed": Kind(405, "Method not allowed"),
         "already_exists": Kind(409, "Already exists"),
         "conflict": Kind(409, "Not possible in its present state"),
-        "already_made": Kind(409, "Made already, and its secret is shown no more"),
+        "already_made": Kind(409, "Made already, and its first answer is not given again"),
         "in_progress": Kind(409, "The same creation is still in progress"),
         "stale": Kind(412, "Changed since you read it"),
         "too_large": Kind(413, "Body too large"),

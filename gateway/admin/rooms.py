@@ -10,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Protocol
 
+from billing.idempotency import TAKEOVER_US
 from billing.keys import Key
 from billing.price import Price
 from billing.store import Store
@@ -112,3 +113,4 @@ class AdminRooms:
     live_boots: Callable[[], frozenset[str]] = frozenset
     state: Path | None = None  # the state directory, where the ends of the ledger's chains are kept
     configured_prices: Callable[[], Mapping[tuple[str, str], Price]] = dict  # by provider and model
+    takeover_us: int = TAKEOVER_US  # after so long a creation that was not answered is another's to make

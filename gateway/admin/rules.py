@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Final
 
 from billing.roles import Role
+from billing.scopes import SCOPE_TYPES
 
 
 class Gate(Enum):
@@ -58,6 +59,17 @@ CHANGE_MEMBERS: Final[Line] = {**_LEAD, Role.TEAM_ADMIN: Reach.TEAMS}
 CHANGE_KEYS: Final[Line] = {**_LEAD, Role.TEAM_ADMIN: Reach.TEAMS, Role.MEMBER: Reach.OWN}
 CHANGE_BUDGETS: Final[Line] = {**_LEAD, Role.BILLING: Reach.ORGANIZATION, Role.TEAM_ADMIN: Reach.TEAMS}
 CHANGE_PRICES: Final[Line] = {**_LEAD_ALL, Role.BILLING: Reach.GATEWAY}
+
+# Whose budgets each reach may make, change and delete, of those that it sees: of scopes below its own. What binds all
+# of an organization, or of a team, is set by who stands above it. Who belongs to no organization may set each.
+BUDGETS_BELOW: Final[Mapping[Reach, frozenset[str]]] = MappingProxyType(
+    {
+        Reach.GATEWAY: frozenset(SCOPE_TYPES),
+        Reach.ORGANIZATION: frozenset({"team", "user", "member", "key", "model"}),
+        Reach.TEAMS: frozenset({"member", "key"}),
+        Reach.OWN: frozenset(),
+    }
+)
 
 OPEN: Final = Rule(Gate.OPEN, _NOBODY)
 SIGN_IN: Final = Rule(Gate.SIGN_IN, _NOBODY)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from billing.roles import Role
-from gateway.admin.rules import Reach
+from gateway.admin.rules import BUDGETS_BELOW, Reach
 
 # Whose keys and rows each role may make, change or hold in hand: never of one that may more than itself.
 _ACTS_FOR: Final = {
@@ -72,6 +72,10 @@ class Sight:
         if scope_type in ("member", "model"):
             return team_id is not None and self.teams_of(team_id)
         return False
+
+    def above(self, scope_type: str) -> bool:
+        """Of a budget that is seen: does the caller stand above what it binds, and may set it?"""
+        return self.whole or scope_type in BUDGETS_BELOW[self.reach]
 
     def may_act_for(self, role: Role) -> bool:
         return role in _ACTS_FOR.get(self.role, frozenset())

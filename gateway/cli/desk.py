@@ -22,8 +22,12 @@ class NoSuchThing(Refused):
 class Desk(Protocol):
     """One question, one answer."""
 
-    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
-        """The answer's JSON, None where it has none; `Refused` with the reason otherwise."""
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, if_match: str | None = None
+    ) -> Any:
+        """The answer's JSON, None where it has none; `Refused` with the reason otherwise. With `if_match`, a thing's
+        entity tag, only if nobody changed it since.
+        """
         ...
 
     def close(self) -> None: ...

@@ -22,17 +22,21 @@ from billing.cost_export import EXPORT_BYTES_MAX, ExportUnreadable, read_export
 from billing.database import UnsupportedDatabase, open_engine
 from billing.heads import read_heads
 from billing.holds import EntryKind
-from billing.ledger_costs import cells
+from billing.ledger_costs import compared
 from billing.lost_leases import demand_lost
 from billing.migrating import MigrationFailed, behind
 from billing.money import usd_text
+from billing.price_book import PriceBook
+from billing.price_list import PriceList
+from billing.price_table import PriceTable
 from billing.queries import ENTRY_COLUMNS
 from billing.queries import corrections as q
-from billing.reconcile import NoRate, Reconciliation, reconcile
+from billing.reconcile import NoRate, Reconciliation
 from billing.refusals import Conflict, Invalid, NotFound
 from billing.verify import Problem, verify
 from gateway.cli.refusal import Refused
 from gateway.cli.tables import csv_text, fields, json_text, table
+from gateway.configured_prices import configured_prices
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,8 +176,10 @@ def compare(here: Situation) -> int:
     try:
         ZoneInfo(zone)
         export = read_export(_read(here.option("export")), zone)
-        with books(here.settings()) as engine:
-            found = reconcile(export, cells(engine, export.spans, here.option("provider")), _rates(here.option("rate")))
+        settings = here.settings()
+        with books(settings) as engine:
+            book = PriceBook(PriceTable(), PriceList(engine).live(), configured_prices(settings))
+            found = compared(engine, export, here.option("provider"), book.find, _rates(here.option("rate")))
     except (ZoneInfoNotFoundError, ValueError) as error:
         if not isinstance(error, ExportUnreadable | NoRate | ZoneInfoNotFoundError):
             raise

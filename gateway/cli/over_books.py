@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from billing.alerts import BudgetEvent
     from billing.budget_events import Alerts
+    from billing.price import Price
 
 WHERE: Final = "the database"
 
@@ -47,15 +48,19 @@ class BooksDesk:
         self.sign()
         self.store.close()
 
-    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, if_match: str | None = None
+    ) -> Any:
         plain, _, query = path.partition("?")
         sent = b"" if body is None else json.dumps(body).encode()
-        status, said = asyncio.run(_call(self.app, self._scope(method, plain, query, sent), sent))
+        status, said = asyncio.run(_call(self.app, self._scope(method, plain, query, sent, if_match), sent))
         return answer(status, said, WHERE)
 
-    def _scope(self, method: str, path: str, query: str, body: bytes) -> MutableMapping[str, Any]:
+    def _scope(self, method: str, path: str, query: str, body: bytes, if_match: str | None) -> MutableMapping[str, Any]:
         headers = {"authorization": f"Bearer {self.admin_key}", "content-type": "application/json"}
         headers["content-length"] = str(len(body))
+        if if_match is not None:
+            headers["if-match"] = if_match
         return {
             "type": "http",
             "asgi": {"version": "3.0"},
@@ -73,7 +78,11 @@ class BooksDesk:
 
 
 def open_books(
-    database_url: str, clock: Callable[[], int], state: Path | None = None, alerts: Alerts | None = None
+    database_url: str,
+    clock: Callable[[], int],
+    state: Path | None = None,
+    alerts: Alerts | None = None,
+    configured_prices: Callable[[], Mapping[tuple[str, str], Price]] = dict,
 ) -> BooksDesk:
     """An open database, already at this release's schema, behind the admin app. What it crosses of `alerts` is told
     on standard error; webhooks are told by the next gateway.
@@ -93,6 +102,7 @@ def open_books(
         flush=lambda: None,
         clock=clock,
         state=state,
+        configured_prices=configured_prices,
     )
     return BooksDesk(build_admin(rooms), key, store, partial(_sign, store, state, clock))
 

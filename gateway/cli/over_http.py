@@ -26,12 +26,16 @@ class HttpDesk:
     def close(self) -> None:
         """Nothing stays open between two questions."""
 
-    def ask(self, method: str, path: str, body: Mapping[str, object] | None = None) -> Any:
+    def ask(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, if_match: str | None = None
+    ) -> Any:
         where = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
         connection = http.client.HTTPConnection(self.host, self.port, timeout=ANSWER_S_MAX)
         headers = {"authorization": f"Bearer {self.admin_key}", "accept": "application/json"}
         if body is not None:
             headers["content-type"] = "application/json"
+        if if_match is not None:
+            headers["if-match"] = if_match
         try:
             connection.request(method, path, None if body is None else json.dumps(body).encode(), headers)
             response = connection.getresponse()

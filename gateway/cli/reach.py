@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -50,12 +51,13 @@ def books(settings: Settings) -> Desk:
     from gateway.alerts import alerts_of  # noqa: PLC0415
     from gateway.cli.migrate import migrated  # noqa: PLC0415
     from gateway.cli.over_books import open_books  # noqa: PLC0415
+    from gateway.configured_prices import configured_prices  # noqa: PLC0415
 
     migrated(settings)
     try:
         now_us = lambda: time.time_ns() // 1000  # noqa: E731, TID251 - a command's own clock
-        state = settings.state
-        return open_books(state.database_url, now_us, state.directory, alerts_of(settings.alerts))
+        state, prices = settings.state, partial(configured_prices, settings)
+        return open_books(state.database_url, now_us, state.directory, alerts_of(settings.alerts), prices)
     except SQLAlchemyError as error:
         reason = str(getattr(error, "orig", None) or error)
         raise Refused(f"the database in {settings.state.directory} cannot be opened: {reason}") from None

@@ -62,6 +62,8 @@ class ServerSection(Section):
     """An idle client connection is closed after this long."""
     sse_keepalive_s: Seconds = 25
     """A stream that is silent for this long gets a `: ping` comment."""
+    creation_takeover_s: Seconds = 10
+    """A creation under an `idempotency-key` that stays unanswered for this long is the next request's to make."""
     drain_delay_s: Annotated[float, BeforeValidator(values.no_bool), Field(ge=0, le=86_400, allow_inf_nan=False)] = 5
     """After SIGTERM: not ready, but still accepting, so that a load balancer notices."""
     drain_seconds_max: Annotated[

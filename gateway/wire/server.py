@@ -265,8 +265,8 @@ class ServerConnection:
     # --- writing ---
 
     def reply(self, head: bytes, body: bytes) -> None:
-        """A whole answer. `head` ends with its last header line; the connection's own line and the empty one are added
-        here.
+        """A whole answer. `head` ends with its last header line; the date, the connection's own line and the empty one
+        are added here.
         """
         transport = self._transport
         if transport is None or self._state != _ANSWERING:
@@ -275,9 +275,9 @@ class ServerConnection:
             body = b""
         keep = self._head is not None and self._head.keep_alive and not self._door.closing
         if keep:
-            transport.write(b"%b\r\n%b" % (head, body))
+            transport.write(b"%b%b\r\n%b" % (head, self._sweep.date_line, body))
         else:
-            transport.write(b"%bconnection: close\r\n\r\n%b" % (head, body))
+            transport.write(b"%b%bconnection: close\r\n\r\n%b" % (head, self._sweep.date_line, body))
         self._finish(keep=keep)
 
     def begin_stream(self, head: bytes) -> None:
@@ -292,7 +292,7 @@ class ServerConnection:
             framing = b"transfer-encoding: chunked\r\n\r\n"
         else:
             framing = b"transfer-encoding: chunked\r\nconnection: close\r\n\r\n"
-        self._opening = head + framing
+        self._opening = head + self._sweep.date_line + framing
 
     def stream(self, data: bytes) -> None:
         """A piece of a streamed answer. Empty pieces are dropped: an empty chunk would end the body."""
@@ -350,7 +350,7 @@ class ServerConnection:
         if self._transport is None or self._state in (_CLOSED, _LINGERING):
             return
         head, body = self._door.refusal(status, code, message)
-        self._transport.write(b"%bconnection: close\r\n\r\n%b" % (head, body))
+        self._transport.write(b"%b%bconnection: close\r\n\r\n%b" % (head, self._sweep.date_line, body))
         self._linger()
 
     def _linger(self) -> None:

@@ -91,9 +91,12 @@ class Origin:
 
 
 class Inflater:
-    """Undoes gzip or deflate piece by piece, in steps of bounded size."""
+    """Undoes gzip or deflate piece by piece, in steps of bounded size. Of gzip each member (RFC 1952 §2.2), and zeros
+    behind the last, with which some fill a block up.
+    """
 
     def __init__(self, coding: str) -> None:
+        self._members = coding == "gzip"
         self._raw_deflate_possible = coding == "deflate"
         self._start = b""
         self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 32)
@@ -106,6 +109,11 @@ class Inflater:
                 return
             data = self._start
         while data:
+            if self._zlib.eof:
+                data = data.lstrip(b"\0") if self._members else b""
+                if not data:
+                    return
+                self._zlib = zlib.decompressobj(zlib.MAX_WBITS | 16)
             try:
                 piece = self._zlib.decompress(data, INFLATE_STEP_BYTES_MAX)
             except zlib.error as error:
@@ -117,7 +125,7 @@ class Inflater:
             self._raw_deflate_possible = False
             if piece:
                 deliver(piece)
-            data = self._zlib.unconsumed_tail
+            data = self._zlib.unused_data if self._zlib.eof else self._zlib.unconsumed_tail
 
     @property
     def whole(self) -> bool:

@@ -197,6 +197,7 @@ def _budgets() -> None:
             "budget_id", "subject", "window_start_us", name="uq_budget_accounts_budget_id_subject_window_start_us"
         ),
     )
+    op.create_index("ix_budget_accounts_budget_id_window_start_us", "budget_accounts", ["budget_id", "window_start_us"])
     op.create_table(
         "leases",
         sa.Column("id", sa.Integer, nullable=False, autoincrement=True),
@@ -281,8 +282,11 @@ def _control_plane() -> None:
         sa.Column("room", sa.Text, nullable=False),
         sa.Column("key", sa.Text, nullable=False),
         sa.Column("body_digest", sa.LargeBinary, nullable=False),
+        sa.Column("token", sa.Text, nullable=False),
+        sa.Column("made", sa.Text),
         sa.Column("answer", sa.Text),
         sa.Column("at_us", sa.BigInteger, nullable=False),
+        sa.Column("claimed_at_us", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("room", "key", name="pk_idempotency"),
     )
     op.create_index("ix_idempotency_at_us", "idempotency", ["at_us"])

@@ -8,17 +8,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sqlalchemy import event
 
 from billing.audit import Actor
 from billing.books import EntryKind
-from billing.budget_store import STEPS
+from billing.budget_store import STEPS, AccountState
 from billing.budgets import OVER_BUDGET, Budget, rule_of
 from billing.database import open_engine, writing
 from billing.keys import Key, digest
 from billing.migrating import migrate
 from billing.queries import account_ids
 from billing.refusals import AlreadyExists, Invalid, NotFound, Stale
-from billing.scopes import SCOPE_TYPES, Account
+from billing.scopes import SCOPE_TYPES, Account, Dimensions
 from billing.store import Store
 from billing.usage_span import QUARTER_US
 from billing.windows import Window, span
@@ -80,6 +81,10 @@ def limits_in(url: str) -> list[tuple[int, int | None]]:
     return [(row[0], row[1]) for row in found]
 
 
+def states(store: Store, budget_id: str, at_us: int) -> tuple[AccountState, ...]:
+    return store.budgets.standings([budget_id], at_us, 9)[budget_id].accounts
+
+
 def test_a_budget_is_made_found_changed_and_taken_away(store: Store) -> None:
     made = store.budgets.create(TEAM, ACTOR, AT_US)
     assert made == replace(TEAM, created_at_us=AT_US)
@@ -90,7 +95,7 @@ def test_a_budget_is_made_found_changed_and_taken_away(store: Store) -> None:
     store.budgets.delete("b1", 2, ACTOR, AT_US)
     assert store.budgets.get("b1") is None
     assert store.budgets.list(9).data == ()
-    assert store.budgets.status(None, AT_US) == ()
+    assert store.budgets.standings(["b1"], AT_US, 9) == {}
     with pytest.raises(AlreadyExists, match="another id"):
         store.budgets.create(TEAM, ACTOR, AT_US)
 
@@ -170,7 +175,7 @@ def test_a_stale_change_is_refused_and_what_does_not_exist_is_said_so(store: Sto
     for missing in (
         lambda: store.budgets.update("b1", {"limit_nano_usd": 1}, None, ACTOR, AT_US),
         lambda: store.budgets.delete("b1", None, ACTOR, AT_US),
-        lambda: store.budgets.status("b1", AT_US),
+        lambda: store.budgets.account("b1", "team_1", AT_US),
         lambda: store.budgets.history("b1", "team_1", 0, 1),
     ):
         with pytest.raises(NotFound, match="list them"):
@@ -223,12 +228,15 @@ def test_what_is_left_is_less_what_is_spent_and_what_is_in_flight_but_not_unused
     give_account(url, "b1", "team_1", 0, None, posted_nano_usd=2 * USD, pending_nano_usd=2 * USD)
     give_lease(url, "team_1", "boot1", USD, USD // 2, 3)
     give_lease(url, "team_1", "boot2", USD, USD // 4, 1)
-    (state,) = store.budgets.status("b1", AT_US)
+    (state,) = states(store, "b1", AT_US)
     assert (state.budget, state.subject, state.window_start_us, state.window_end_us) == (made, "team_1", 0, None)
     assert (state.limit_nano_usd, state.posted_nano_usd) == (5 * USD, 2 * USD)
     assert (state.pending_nano_usd, state.holds) == (USD * 3 // 4, 4)
     assert state.left_nano_usd == USD * 9 // 4
-    assert store.budgets.status(None, AT_US) == (state,)
+    assert store.budgets.account("b1", "team_1", AT_US) == state
+    standing = store.budgets.standings(["b1"], AT_US, 0, {"boot1"})["b1"]
+    assert (standing.accounts, standing.accounts_total, standing.posted_nano_usd) == ((), 1, 2 * USD)
+    assert (standing.pending_nano_usd, standing.holds) == (USD // 4, 1)
     assert [(one.boot_id, one.amount_nano_usd, one.budget_id, one.subject) for one in store.leases()] == [
         ("boot1", USD, "b1", "team_1"),
         ("boot2", USD, "b1", "team_1"),
@@ -237,7 +245,7 @@ def test_what_is_left_is_less_what_is_spent_and_what_is_in_flight_but_not_unused
 
 def test_without_a_limit_nothing_is_left_over(store: Store) -> None:
     store.budgets.create(replace(TEAM, limit_nano_usd=None, soft_limit_nano_usd=USD), ACTOR, AT_US)
-    (state,) = store.budgets.status("b1", AT_US)
+    (state,) = states(store, "b1", AT_US)
     assert (state.limit_nano_usd, state.left_nano_usd) == (None, None)
 
 
@@ -245,14 +253,31 @@ def test_each_subject_of_a_budget_has_a_state_in_the_present_window_alone(url: s
     store.budgets.create(Budget("b1", "model", "*", limit_nano_usd=USD, window=Window.DAY), ACTOR, AT_US)
     start_us, end_us = span(Window.DAY, "UTC", AT_US)
     assert end_us is not None
-    assert store.budgets.status("b1", AT_US) == (), "no subject is known yet"
+    assert states(store, "b1", AT_US) == (), "no subject is known yet"
     give_account(url, "b1", "x", start_us, end_us)
     give_account(url, "b1", "y", start_us, end_us)
     give_account(url, "b1", "z", start_us - 24 * HOUR_US, start_us)
-    assert [state.subject for state in store.budgets.status("b1", AT_US)] == ["x", "y"]
-    assert [state.subject for state in store.budgets.status("b1", start_us)] == ["x", "y"]
-    assert [state.subject for state in store.budgets.status("b1", start_us - 1)] == ["z"]
-    assert store.budgets.status("b1", end_us) == ()
+    assert [state.subject for state in states(store, "b1", AT_US)] == ["x", "y"]
+    assert [state.subject for state in states(store, "b1", start_us)] == ["x", "y"]
+    assert [state.subject for state in states(store, "b1", start_us - 1)] == ["z"]
+    assert states(store, "b1", end_us) == ()
+
+
+def test_of_many_subjects_the_dearest_are_read_and_the_others_counted(url: str, store: Store) -> None:
+    store.budgets.create(Budget("b1", "model", "*", limit_nano_usd=USD, window=Window.DAY), ACTOR, AT_US)
+    start_us, end_us = span(Window.DAY, "UTC", AT_US)
+    for number in range(5):
+        give_account(url, "b1", f"m{number}", start_us, end_us, posted_nano_usd=number)
+        give_lease(url, f"m{number}", "boot1", 9, number, min(number, 1))
+    standing = store.budgets.standings(["b1"], AT_US, 2)["b1"]
+    assert [(one.subject, one.pending_nano_usd, one.holds) for one in standing.accounts] == [("m4", 4, 1), ("m3", 3, 1)]
+    assert (standing.accounts_total, standing.posted_nano_usd) == (5, 10)
+    assert (standing.pending_nano_usd, standing.holds) == (10, 4)
+    assert (standing.window_start_us, standing.window_end_us) == (start_us, end_us)
+    third = store.budgets.account("b1", "m2", AT_US)
+    assert third is not None
+    assert (third.posted_nano_usd, third.pending_nano_usd) == (2, 2)
+    assert store.budgets.account("b1", "m9", AT_US) is None
 
 
 def test_a_budget_made_late_knows_what_its_window_has_spent(url: str, store: Store, opened: Opened) -> None:
@@ -262,7 +287,7 @@ def test_a_budget_made_late_knows_what_its_window_has_spent(url: str, store: Sto
         spend(books, 2, day_us - HOUR_US)
         spend(books, 3, day_us + 1, team_id="team_2")
     store.budgets.create(replace(TEAM, window=Window.DAY), ACTOR, AT_US)
-    (state,) = store.budgets.status("b1", AT_US)
+    (state,) = states(store, "b1", AT_US)
     assert (state.subject, state.posted_nano_usd, state.pending_nano_usd) == ("team_1", spent, 0)
     assert (state.window_start_us, state.window_end_us) == span(Window.DAY, "UTC", AT_US)
 
@@ -316,6 +341,37 @@ def test_a_new_limit_finds_the_account_that_is_being_made_meanwhile(empty_postgr
         change.join(30)
         assert limits_in(url) == [(0, USD)]
     engine.dispose()
+
+
+def test_no_look_at_accounts_goes_through_all_of_them(sqlite_url: str) -> None:
+    """However many subjects have been counted: each is found by an index."""
+    with closing(Store(sqlite_url)) as store:
+        made = store.budgets.create(Budget("b1", "key", "*", limit_nano_usd=USD, window=Window.DAY), ACTOR, AT_US)
+        store.budgets.create(Budget("b2", "model", "*", limit_nano_usd=USD), ACTOR, AT_US)
+        seen: list[tuple[str, Any]] = []
+
+        def note(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+            if "budget_accounts" in statement and statement.startswith("SELECT"):
+                seen.append((statement, parameters))
+
+        event.listen(store.engine, "before_cursor_execute", note)
+        charge = Dimensions(None, None, None, "key_1", None, "p", "m", ())
+        store.budgets.standings(["b1", "b2"], AT_US, 9, {"boot"})
+        store.budgets.account("b1", "key_1", AT_US)
+        store.budgets.binding([charge], AT_US)
+        with store.engine.begin() as tx:
+            start_us, end_us = span(Window.DAY, "UTC", AT_US)
+            accounts = [Account("b1", f"key_{number}", start_us, end_us) for number in range(150)]
+            account_ids(tx, [(rule_of(made), account) for account in accounts])
+            asked = list(seen)
+            plans = [tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", given).all() for sql, given in asked]
+    assert len(asked) >= 8
+    steps = [str(row[3]) for plan in plans for row in plan]
+    assert [step for step in steps if step.startswith("SCAN budget_accounts")] == []
+    whole = "window_start_us=?"
+    found = [step for step in steps if step.startswith("SEARCH budget_accounts") and "rowid" not in step]
+    assert found
+    assert [step for step in found if whole not in step] == []
 
 
 def make_account(url: str, rule: Rule, subject: str) -> int | None:

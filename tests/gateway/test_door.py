@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.gateway.whole_gateway import House, opened
+from gateway import failed_keys
+from tests.gateway.whole_gateway import ANSWER, House, opened, turn
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -107,6 +110,52 @@ async def test_with_a_token_metrics_answer_whoever_has_it(tmp_path: Path, monkey
     async with opened(tmp_path / "state", monkeypatch, more=more) as house:
         assert house.get("/metrics", bearer="a-token-of-some-length")[0] == 200
         assert house.get("/metrics", peer="127.0.0.1")[0] == 401
+
+
+def dates_in(head: bytes) -> list[datetime]:
+    lines = [line for line in head.split(b"\r\n") if line.lower().startswith(b"date:")]
+    return [parsedate_to_datetime(line.partition(b":")[2].decode()) for line in lines]
+
+
+async def test_every_answer_tells_its_date_once(house: House) -> None:
+    heads = [house.get(path)[1] for path in ("/healthz", "/v1/models", "/nowhere")]
+    heads.append((await house.looks_up("/v1/key"))[1])
+    heads.append((await house.looks_up("/admin/v1/openapi.json"))[1])
+    client = house.client()
+    client.feed(b"GET / HTTP/9\r\n\r\n")
+    heads.append(client.take())
+    client = house.asks()
+    await house.far.opens()
+    house.far.transports[-1].feed(ANSWER)
+    await turn()
+    heads.append(client.take())
+    client = house.asks(stream=True)
+    house.far.transports[-1].feed(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: [DONE]\n\n")
+    house.far.transports[-1].hang_up()
+    await turn()
+    heads.append(client.take())
+    now = datetime.now(UTC)  # noqa: TID251 - the gateway tells the world's time
+    for head in heads:
+        [told] = dates_in(head.partition(b"\r\n\r\n")[0])
+        assert timedelta(0) <= now - told < timedelta(seconds=10)
+
+
+@pytest.mark.source
+async def test_an_address_with_too_many_keys_that_do_not_exist_is_told_to_wait(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failed_keys, "FAILURES_PER_MINUTE_MAX", 3)
+    found = [house.get("/v1/models", "x-turnpike-key: unknown") for _ in range(4)]
+    found.append(house.get("/v1/key", "x-turnpike-key: other"))
+    assert [status for status, _, _ in found] == [401, 401, 401, 429, 429]
+    _, head, body = found[-1]
+    assert code_of(body, head) == "rate_limit_exceeded"
+    [wait] = [line.partition(b":")[2] for line in head.split(b"\r\n") if line.startswith(b"retry-after:")]
+    assert 1 <= int(wait) <= 60
+    assert house.get("/v1/models")[0] == 200, "a good key is never refused by it"
+    assert house.get("/v1/models", "x-turnpike-key: unknown", peer="192.0.2.8")[0] == 401, (
+        "another address waits for none"
+    )
 
 
 async def test_what_never_became_a_request_has_the_same_shape(house: House) -> None:

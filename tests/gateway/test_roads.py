@@ -167,6 +167,19 @@ def test_names_that_callers_make_up_are_forgotten_again(monkeypatch: pytest.Monk
 
 
 @pytest.mark.source
+def test_a_name_in_use_outlives_any_number_that_callers_make_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roads_module, "NAMES_PREPARED_MAX", 8)
+    monkeypatch.setattr(roads_module, "NAMES_ORDERED_MIN", 6)
+    made = roads("openai", pools={"chat": ("openai/a",)})
+    chat, pinned = made.named("chat"), made.named("openai/busy")
+    for number in range(50):
+        made.named(f"openai/m{number}")
+        assert made.named("chat") is chat
+        assert made.named("openai/busy") is pinned
+    assert len(made._named) == 8
+
+
+@pytest.mark.source
 def test_forgetting_a_name_leaves_the_road_of_another_that_shares_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """`openai/m` and `openai:m` are one road; a request under the younger name must still find it."""
     monkeypatch.setattr(roads_module, "NAMES_PREPARED_MAX", 2)

@@ -12,11 +12,13 @@ from tests.tidy.repository import SIBLINGS, importable_modules
 # A name stands here only if no request on the data plane can meet it.
 ELSEWHERE: Final = frozenset(
     {
+        "billing.audit.TakenOver",
         "billing.books.FlushTimedOut",
         "billing.cost_export.ExportUnreadable",
         "billing.database.UnsupportedDatabase",
         "billing.heads.HeadUnsigned",
         "billing.idempotency.BeingMade",
+        "billing.idempotency.MadeUnanswered",
         "billing.idempotency.OtherBody",
         "billing.journal.JournalInUse",
         "billing.migrating.MigrationFailed",

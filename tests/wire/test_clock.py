@@ -95,3 +95,24 @@ async def test_it_knows_how_late_the_loop_is() -> None:
     finally:
         sweep.stop()
     assert sweep.lag_s >= 0.04
+
+
+async def test_the_date_is_told_by_the_second_and_made_once_for_each() -> None:
+    now_us = [784_111_777_900_000]
+    sweep = Sweep(asyncio.get_running_loop(), lambda: now_us[0])
+    first = sweep.date_line
+    assert first == b"date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+    sweep.start()
+    try:
+        now_us[0] += 99_000
+        sweep._look()
+        assert sweep.date_line is first
+        now_us[0] += 1_000
+        await until(lambda: sweep.date_line is not first)
+    finally:
+        sweep.stop()
+    assert sweep.date_line == b"date: Sun, 06 Nov 1994 08:49:38 GMT\r\n"
+
+
+async def test_without_a_clock_no_date_is_told() -> None:
+    assert Sweep(asyncio.get_running_loop()).date_line == b""

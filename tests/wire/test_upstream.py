@@ -125,6 +125,9 @@ def chunked(*parts: bytes, lines: bytes = b"", extension: bytes = b"") -> bytes:
 def squeezed(data: bytes, coding: str) -> bytes:
     if coding == "gzip":
         return gzip.compress(data, mtime=0)
+    if coding == "gzip in members":
+        cut = len(data) // 3
+        return b"".join(gzip.compress(part, mtime=0) for part in (data[:cut], b"", data[cut:])) + b"\0" * (cut % 5)
     packer = zlib.compressobj(wbits=-15 if coding == "raw deflate" else 15)
     return packer.compress(data) + packer.flush()
 
@@ -135,7 +138,7 @@ def squeezed(data: bytes, coding: str) -> bytes:
 @given(
     st.binary(max_size=200),
     st.sampled_from(["length", "chunked", "close"]),
-    st.sampled_from([None, "gzip", "x-gzip", "deflate", "raw deflate"]),
+    st.sampled_from([None, "gzip", "x-gzip", "gzip in members", "deflate", "raw deflate"]),
     st.sampled_from([b"", b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 103 Early Hints\r\nlink: a\r\n\r\n" * 2]),
     st.lists(st.integers(0, 2000), max_size=30),
 )
@@ -143,7 +146,8 @@ def test_an_answer_means_the_same_in_every_framing_coding_and_cut(
     body: bytes, framing: str, coding: str | None, interim: bytes, places: list[int]
 ) -> None:
     sent = body if coding is None else squeezed(body, "gzip" if coding == "x-gzip" else coding)
-    line = b"" if coding is None else b"Content-Encoding: %b" % coding.removeprefix("raw ").encode()
+    name = "" if coding is None else coding.removeprefix("raw ").removesuffix(" in members")
+    line = b"Content-Encoding: %b" % name.encode() if name else b""
     if framing == "length":
         data = answer(sent, *([line] if line else []))
     elif framing == "chunked":
@@ -229,6 +233,8 @@ def broken(kind: type[UpstreamError], *data: bytes, hang_up: bool = False, error
         (answer(b"not gzip at all", b"content-encoding: gzip"), "cannot be read"),
         (answer(b"\xff\xff neither", b"content-encoding: deflate"), "cannot be read"),
         (answer(squeezed(b"hello", "gzip")[:-6], b"content-encoding: gzip"), "cut short"),
+        (answer(squeezed(b"hello", "gzip") * 2 + b"more", b"content-encoding: gzip"), "cannot be read"),
+        (answer((squeezed(b"hello", "gzip") * 2)[:-6], b"content-encoding: gzip"), "cut short"),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", "size line is malformed"),
     ],
 )

@@ -1,28 +1,29 @@
 """Budgets: what is allowed, what of it is spent and held, and when it begins anew."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
 from billing.alerts import BudgetEvent
-from billing.budget_store import AccountState
+from billing.budget_store import AccountState, Standing
 from billing.budgets import Budget, subject_of
 from billing.money import parse_usd, usd_text
-from billing.scopes import EACH
+from billing.scopes import EACH, SCOPE_TYPES
 from billing.windows import span
 from gateway.admin import budget_shapes as shapes
 from gateway.admin.desks.counter import Counter, not_found, not_yours
 from gateway.admin.door import Caller
 from gateway.admin.etag import version_seen
-from gateway.admin.held import with_holds
+from gateway.admin.held import standing_with_holds, with_holds
 from gateway.admin.instant import bound_at_us, instant_text, optional_text
 from gateway.admin.paging import seen
 from gateway.admin.problem import Problem
 
 ACCOUNTS_LISTED: Final = 20  # of each `*` budget, in a list of budgets
 _UTC: Final = ZoneInfo("UTC")
+_A: Final = {name: f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in SCOPE_TYPES}
 _AMOUNTS: Final = {"limit_usd": "limit_nano_usd", "soft_limit_usd": "soft_limit_nano_usd"}
 
 
@@ -48,13 +49,14 @@ class BudgetDesk:
             limit,
             after,
         )
-        states = self._states([one.id for one in data])
-        shown = [self._shown(one, states.get(one.id, []), ACCOUNTS_LISTED) for one in data]
+        standings = self.standings([one.id for one in data], ACCOUNTS_LISTED)
+        # Deleted meanwhile: it is not there any more.
+        shown = [self._shown(standings[one.id]) for one in data if one.id in standings]
         return shapes.Budgets(data=shown, **rest._asdict())
 
     def get(self, by: Caller, budget_id: str, accounts: int = ACCOUNTS_LISTED) -> shapes.Budget:
-        budget = self._budget(by, budget_id)
-        return self._shown(budget, self._states([budget_id]).get(budget_id, []), accounts)
+        self._budget(by, budget_id)
+        return self._present(budget_id, accounts)
 
     def sees(self, by: Caller, scope_type: str, scope_id: str, team_id: str | None) -> bool:
         if scope_type == "key" and scope_id != EACH and not by.sight.whole:
@@ -69,8 +71,9 @@ class BudgetDesk:
             team_id, _, scope_id = scope_id.partition("/")
         if not self.sees(by, scope.type, scope_id, team_id):
             raise not_yours("That scope reaches beyond what is yours")
+        demand_above(by, scope.type)
 
-        def make() -> shapes.Budget:
+        def make(by: Caller) -> shapes.Budget:
             now_us = self._counter.now()
             budget = Budget(
                 id=asked.id or self._counter.new_id("budget"),
@@ -87,7 +90,7 @@ class BudgetDesk:
             )
             made = self._rows.create(budget, by.actor, now_us)
             self._counter.changed("budgets")
-            return self._shown(made, self._states([made.id]).get(made.id, []), ACCOUNTS_LISTED)
+            return self._present(made.id)
 
         return self._counter.once(by, "budgets", key, asked, make, shapes.Budget)
 
@@ -98,17 +101,20 @@ class BudgetDesk:
                 changes[kept] = _nano(changes.pop(shown))
         with self._counter.lock:
             present = self._budget(by, budget_id)
+            demand_above(by, present.scope_type)
             limits = {name: getattr(present, name) for name in _AMOUNTS.values()} | changes
             if all(limits[name] is None for name in _AMOUNTS.values()):
                 raise Problem("invalid", "Then it would limit nothing: leave `limit_usd` or `soft_limit_usd`.")
             version = version_seen(if_match, present)
-            changed = self._rows.update(budget_id, changes, version, by.actor, self._counter.now())
+            self._rows.update(budget_id, changes, version, by.actor, self._counter.now())
         self._counter.changed("budgets")
-        return self._shown(changed, self._states([budget_id]).get(budget_id, []), ACCOUNTS_LISTED)
+        return self._present(budget_id)
 
     def delete(self, by: Caller, budget_id: str, if_match: str | None) -> None:
         with self._counter.lock:
-            version = version_seen(if_match, self._budget(by, budget_id))
+            present = self._budget(by, budget_id)
+            demand_above(by, present.scope_type)
+            version = version_seen(if_match, present)
             self._rows.delete(budget_id, version, by.actor, self._counter.now())
         self._counter.changed("budgets")
 
@@ -147,27 +153,34 @@ class BudgetDesk:
             raise not_found("budget", budget_id, "/admin/v1/budgets")
         return found
 
-    def _states(self, budget_ids: Iterable[str]) -> dict[str, list[AccountState]]:
-        """The windows that are open now, by budget. What is settled counts: it is flushed first."""
-        ids, rooms = list(budget_ids), self._counter.rooms
-        if not ids:
+    def standings(self, budget_ids: Collection[str], accounts_max: int) -> dict[str, Standing]:
+        """By budget, in the windows that are open now. What is settled counts: it is flushed first."""
+        if not budget_ids:
             return {}
+        rooms = self._counter.rooms
         # Holds first: a request that settles in between counts twice for a moment rather than not at all.
         holds, live = rooms.pending(), rooms.live_boots()
         rooms.flush()
-        states = self._rows.status(ids[0] if len(ids) == 1 else None, rooms.clock(), live)
-        found: dict[str, list[AccountState]] = {one: [] for one in ids}
-        for state in with_holds(states, holds):
-            if state.budget.id in found:
-                found[state.budget.id].append(state)
-        return found
+        return standing_with_holds(self._rows.standings(budget_ids, rooms.clock(), accounts_max, live), holds)
 
-    def _shown(self, budget: Budget, states: list[AccountState], accounts_max: int) -> shapes.Budget:
+    def account(self, budget_id: str, subject: str) -> AccountState | None:
+        """Of that subject now, as among the standings."""
+        rooms = self._counter.rooms
+        holds, live = rooms.pending(), rooms.live_boots()
+        rooms.flush()
+        found = self._rows.account(budget_id, subject, rooms.clock(), live)
+        return None if found is None else with_holds([found], holds)[0]
+
+    def _present(self, budget_id: str, accounts_max: int = ACCOUNTS_LISTED) -> shapes.Budget:
+        standing = self.standings([budget_id], accounts_max).get(budget_id)
+        if standing is None:
+            raise not_found("budget", budget_id, "/admin/v1/budgets")
+        return self._shown(standing)
+
+    def _shown(self, standing: Standing) -> shapes.Budget:
+        budget = standing.budget
         each = subject_of(budget) is None
-        spent = sum(state.posted_nano_usd for state in states)
-        pending = sum(state.pending_nano_usd for state in states)
-        _, end_us = span(budget.window, budget.timezone, self._counter.now())
-        states = sorted(states, key=lambda one: (-one.posted_nano_usd, one.subject)) if each else []
+        spent, pending = standing.posted_nano_usd, standing.pending_nano_usd
         return shapes.Budget(
             id=budget.id,
             scope=shapes.Scope(type=budget.scope_type, id=budget.scope_id, team_id=budget.scope_team_id),
@@ -179,12 +192,18 @@ class BudgetDesk:
             spent_usd=usd_text(spent),
             pending_usd=usd_text(pending),
             remaining_usd=None if each else _remaining(budget.limit_nano_usd, spent, pending),
-            resets_at=optional_text(end_us),
-            accounts=[account_shown(state) for state in states[:accounts_max]],
-            accounts_total=len(states),
+            resets_at=optional_text(standing.window_end_us),
+            accounts=[account_shown(state) for state in standing.accounts] if each else [],
+            accounts_total=standing.accounts_total if each else 0,
             created_at=instant_text(budget.created_at_us),
             version=budget.version,
         )
+
+
+def demand_above(by: Caller, scope_type: str) -> None:
+    """Nobody sets, raises or takes away the budget that binds all of what is his."""
+    if not by.sight.above(scope_type):
+        raise not_yours(f"The budget of {_A[scope_type]} is set by who stands above it")
 
 
 def account_shown(state: AccountState) -> shapes.Account:

@@ -21,7 +21,7 @@ class Counter:
     def __init__(self, rooms: AdminRooms) -> None:
         self.rooms: Final = rooms
         self.store: Final = rooms.store
-        self.idempotency: Final = Idempotency(rooms.clock, rooms.store.idempotency)
+        self.idempotency: Final = Idempotency(rooms.clock, rooms.store.idempotency, rooms.entropy, rooms.takeover_us)
         # Between reading a row for `if-match` and writing it, nobody else in this process may write.
         self.lock: Final = Lock()
 
@@ -44,16 +44,18 @@ class Counter:
         what: str,
         key: str | None,
         asked: BaseModel,
-        make: Callable[[], Made],
+        make: Callable[[Caller], Made],
         kind: type[Made],
         *,
         of: str = "",
     ) -> Made:
-        """Each caller has keys of his own: nobody is answered what another one made."""
+        """Each caller has keys of his own: nobody is answered what another one made. `make` is given the caller by whom
+        it is to be made: under the claim of this creation.
+        """
         actor = by.actor
         room = f"{what}:{actor.type}:{actor.id or ''}"
         body = f"{of} {asked.model_dump_json(exclude_unset=True)}".encode()
-        return self.idempotency.once(room, key, body, make, kind)
+        return self.idempotency.once(room, key, body, lambda claim: make(by._replace(claim=claim)), kind)
 
 
 def not_found(kind: str, one_id: str, listed: str) -> Problem:

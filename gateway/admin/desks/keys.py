@@ -49,7 +49,7 @@ class KeyDesk:
 
     def create(self, by: Caller, asked: KeyAsked, key: str | None) -> shown.NewKey:
         asked = self._for_whom(by, asked)
-        return self._counter.once(by, "keys", key, asked, lambda: self._create(by, asked), shown.NewKey)
+        return self._counter.once(by, "keys", key, asked, lambda by: self._create(by, asked), shown.NewKey)
 
     def update(self, by: Caller, key_id: str, change: KeyChange, if_match: str | None) -> shown.Key:
         changes = change.model_dump(exclude_unset=True)
@@ -83,7 +83,7 @@ class KeyDesk:
         # Whoever rotates a key has its new secret in hand.
         self._demand_may_hold(by, self._key(by, key_id).user_id)
         return self._counter.once(
-            by, "rotations", key, asked, lambda: self._rotate(by, key_id, asked), shown.NewKey, of=key_id
+            by, "rotations", key, asked, lambda by: self._rotate(by, key_id, asked), shown.NewKey, of=key_id
         )
 
     def _create(self, by: Caller, asked: KeyAsked) -> shown.NewKey:

@@ -8,11 +8,13 @@ from billing.audit import Actor, AuditRow
 from billing.corrections import Corrections, Transfer
 from billing.cost_export import ExportUnreadable, read_export
 from billing.holds import EntryKind
-from billing.ledger_costs import cells
+from billing.ledger_costs import compared
 from billing.lost_leases import demand_lost
 from billing.money import parse_usd, usd_text
+from billing.price_book import PriceBook
+from billing.price_table import PriceTable
 from billing.queries import corrections as q
-from billing.reconcile import Difference, NoRate, Reconciliation, reconcile
+from billing.reconcile import Difference, NoRate, Reconciliation
 from billing.scopes import Dimensions
 from billing.verify import verify
 from gateway.admin import audit_shapes
@@ -50,7 +52,10 @@ class LedgerDesk:
         return shapes.Verdict(ok=verdict.ok, batches=verdict.batches, entries=verdict.entries, problems=problems)
 
     def transfer(self, by: Caller, asked: shapes.TransferAsked, key: str | None) -> shapes.Transfer:
-        return self._counter.once(by, "transfers", key, asked, lambda: self._transfer(by.actor, asked), shapes.Transfer)
+        def make(by: Caller) -> shapes.Transfer:
+            return self._transfer(by.actor, asked)
+
+        return self._counter.once(by, "transfers", key, asked, make, shapes.Transfer)
 
     def transfers(self, limit: int, after: str | None) -> shapes.PostedTransfers:
         """What was posted by hand, newest first."""
@@ -84,7 +89,10 @@ class LedgerDesk:
         self._counter.rooms.flush()
         try:
             read = read_export(export, asked.timezone)
-            found = reconcile(read, cells(self._engine, read.spans, asked.provider), _rates(asked.rates))
+            book = PriceBook(
+                PriceTable(), self._counter.store.price_list.live(), self._counter.rooms.configured_prices()
+            )
+            found = compared(self._engine, read, asked.provider, book.find, _rates(asked.rates))
         except (ExportUnreadable, NoRate) as error:
             raise Problem("invalid", f"{error}.") from error
         return reconciliation_shown(found)

@@ -34,7 +34,7 @@ class LimitDesk:
         return limits_shown(found)
 
     def create(self, by: Caller, asked: shapes.LimitsAsked, key: str | None) -> shapes.LimitsOfModel:
-        def make() -> shapes.LimitsOfModel:
+        def make(by: Caller) -> shapes.LimitsOfModel:
             try:
                 made = self._rows.set(asked.model, asked.limits(), 0, by.actor, self._counter.now())
             except Stale as error:

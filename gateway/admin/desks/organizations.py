@@ -27,7 +27,7 @@ class OrganizationDesk:
         return organization_shown(found)
 
     def create(self, by: Caller, asked: shapes.OrganizationAsked, key: str | None) -> shapes.Organization:
-        def make() -> shapes.Organization:
+        def make(by: Caller) -> shapes.Organization:
             organization_id = asked.id or self._counter.new_id("org")
             made = self._rows.create(organization_id, asked.name, by.actor, self._counter.now())
             self._counter.changed("tenancy")

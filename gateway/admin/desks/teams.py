@@ -35,7 +35,7 @@ class TeamDesk:
     def create(self, by: Caller, asked: TeamAsked, key: str | None) -> shown.Team:
         organization_id = self._organization(by, asked.organization_id)
 
-        def make() -> shown.Team:
+        def make(by: Caller) -> shown.Team:
             team_id, now_us, rules = asked.id or self._counter.new_id("team"), self._counter.now(), rules_of(asked)
             made = self._store.create_team(team_id, asked.name, organization_id, by.actor, now_us, rules)
             self._counter.changed("tenancy")
@@ -76,7 +76,7 @@ class TeamDesk:
     def add_member(self, by: Caller, team_id: str, asked: shapes.MemberAsked, key: str | None) -> shapes.Member:
         team = self.get(by, team_id)
 
-        def make() -> shapes.Member:
+        def make(by: Caller) -> shapes.Member:
             self._demand_same_organization(by, team, asked.user_id)
             made = self._store.members.add(team_id, asked.user_id, by.actor, self._counter.now())
             self._counter.changed("tenancy")

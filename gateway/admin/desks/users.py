@@ -40,7 +40,7 @@ class UserDesk:
         organization_id = self._organization(by, asked.organization_id)
         self._demand_rank(by, asked.role)
 
-        def make() -> shapes.User:
+        def make(by: Caller) -> shapes.User:
             user_id = asked.id or self._counter.new_id("user")
             made = self._rows.create(
                 user_id, asked.name, asked.email, asked.role, organization_id, by.actor, self._counter.now()

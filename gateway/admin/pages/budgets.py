@@ -7,10 +7,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.admin.pages.burn_down import pace_of, picture_of
-from gateway.admin.pages.choices import OVER_BUDGET, SCOPES, WINDOWS, named, scope_ids
+from gateway.admin.pages.choices import OVER_BUDGET, SCOPES, WINDOWS, Choices, named, scope_ids
 from gateway.admin.pages.fields import BudgetChangeForm, BudgetForm
 from gateway.admin.pages.figures import usd
-from gateway.admin.pages.loader import SUBJECTS_NAMED_MAX
 from gateway.admin.pages.plot import NARROW, WIDE, burn_down
 from gateway.admin.pages.renderer import ConfirmPage, Field, FormPage, Pages, path_of, said, zone_chosen
 from gateway.admin.pages.scope_words import scope_words, subject_words
@@ -52,7 +51,7 @@ def _lists(app: FastAPI, pages: Pages) -> None:
     def one(request: Request, budget_id: str, subject: str | None = None) -> Response:
         budget = pages.loader(request).budget(budget_id)
         names = pages.loader(request).names_of([budget])
-        account = next((one for one in budget.accounts if one.subject == subject), budget.fullest)
+        account = pages.loader(request).account(budget, subject)
         return pages.page(
             request,
             "budget.html",
@@ -63,7 +62,6 @@ def _lists(app: FastAPI, pages: Pages) -> None:
             account=account,
             who="" if account is None else subject_words(budget, account.subject, names),
             names=names,
-            accounts_max=SUBJECTS_NAMED_MAX,
             **_burned(pages, request, budget, account),
         )
 
@@ -116,7 +114,7 @@ def _words(pages: Pages, request: Request, budget: Budget) -> str:
 def _changing(app: FastAPI, pages: Pages) -> None:
     @app.get("/admin/budgets/{budget_id}/edit", include_in_schema=False)
     def edit(request: Request, budget_id: str) -> Response:
-        present = pages.loader(request).budget(budget_id)
+        present = pages.loader(request).budget_to_change(budget_id)
         values = {
             "limit_usd": _typed(present.limit_nano_usd),
             "soft_limit_usd": _typed(present.soft_limit_nano_usd),
@@ -164,7 +162,7 @@ def _new_page(pages: Pages, request: Request) -> FormPage:
         {one.id: one.name for one in pages.loader(request).keys(None, 1000).data if one.revoked_at_us is None},
     )
     fields = (
-        Field("scope_type", "For", kind="select", options=SCOPES, required=True),
+        Field("scope_type", "For", kind="select", options=_scopes(request), required=True),
         Field(
             "scope_id",
             "Which one",
@@ -194,6 +192,12 @@ def _new_page(pages: Pages, request: Request) -> FormPage:
     return FormPage(SECTION, "New budget", (UP,), "/admin/new/budget", fields, "Create budget", "/admin/budgets", intro)
 
 
+def _scopes(request: Request) -> Choices:
+    """Those that the caller stands above."""
+    sight = request.state.caller.sight
+    return [(scope_type, words) for scope_type, words in SCOPES if sight.above(scope_type)]
+
+
 def _edit_page(pages: Pages, request: Request, budget_id: str) -> FormPage:
     present = pages.loader(request).budget(budget_id)
     here = path_of("budgets", budget_id)
@@ -211,7 +215,7 @@ def _edit_page(pages: Pages, request: Request, budget_id: str) -> FormPage:
 
 
 def _ask(pages: Pages, request: Request, budget_id: str) -> ConfirmPage:
-    present = pages.loader(request).budget(budget_id)
+    present = pages.loader(request).budget_to_change(budget_id)
     words, here = _words(pages, request, present), path_of("budgets", budget_id)
     return ConfirmPage(
         SECTION,

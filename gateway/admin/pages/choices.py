@@ -12,7 +12,7 @@ ROLES: Final[Choices] = (
     ("owner", "Owner: everything"),
     ("admin", "Admin: everything but owners"),
     ("billing", "Billing: budgets, prices, reports"),
-    ("team_admin", "Team admin: their teams' keys, members and budgets"),
+    ("team_admin", "Team admin: their teams' keys and members, and these' budgets"),
     ("member", "Member: their own keys and usage"),
     ("viewer", "Viewer: reads everything, changes nothing"),
 )

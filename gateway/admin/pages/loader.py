@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, TypeVar
 
 from billing import keys as billing_keys
-from billing.budget_store import AccountState, Point
+from billing.budget_store import AccountState, Point, Standing
 from billing.store import Store, UsageLine
 from gateway.admin.desks.all_desks import Desks
+from gateway.admin.desks.budgets import demand_above
 from gateway.admin.door import Caller
 from gateway.admin.pages import views
 from gateway.admin.paging import Paged, seen
@@ -88,16 +89,14 @@ class Loader:
     def budgets(
         self, after: str | None = None, limit: int = ROWS, filters: Mapping[str, str] | None = None
     ) -> views.Listed[views.Budget]:
-        """Each with the accounts of its open window, the fullest first."""
+        """Each with the fullest account of its open window."""
 
         def fetch(rows: int, behind: str | None) -> Paged[Any]:
             return self.store.budgets.list(rows, behind, filters)
 
-        states: dict[str, list[AccountState]] = {}
         page = _listed(fetch, self._sees_budget, lambda one: one, limit, after)
-        for state in self._states(page.data[0].id if len(page.data) == 1 else None) if page.data else ():
-            states.setdefault(state.budget.id, []).append(state)
-        return views.Listed(tuple(_budget(one, states.get(one.id, ())) for one in page.data), page.next)
+        standings = self.desks.budgets.standings([one.id for one in page.data], 1)
+        return views.Listed(tuple(_budget(standings[one.id]) for one in page.data if one.id in standings), page.next)
 
     def budgets_of(self, scope_type: str, scope_id: str) -> tuple[views.Budget, ...]:
         return self.budgets(None, CHOICES_MAX, {"scope_type": scope_type, "scope_id": scope_id}).data
@@ -109,8 +108,23 @@ class Loader:
 
     def budget(self, budget_id: str) -> views.Budget:
         found = self.store.budgets.get(budget_id)
-        found = _seen(found, found is not None and self._sees_budget(found), "budget", budget_id)
-        return _budget(found, self._states(budget_id))
+        _seen(found, found is not None and self._sees_budget(found), "budget", budget_id)
+        standing = self.desks.budgets.standings([budget_id], SUBJECTS_NAMED_MAX).get(budget_id)
+        return _budget(_seen(standing, standing is not None, "budget", budget_id))
+
+    def budget_to_change(self, budget_id: str) -> views.Budget:
+        """Refuses those that the caller sees and does not stand above, as the change itself would."""
+        found = self.budget(budget_id)
+        demand_above(self.by, found.scope_type)
+        return found
+
+    def account(self, budget: views.Budget, subject: str | None) -> views.Account | None:
+        """Of that subject if it is counted, or else the fullest; also one that is not among those shown."""
+        shown = next((one for one in budget.accounts if one.subject == subject), None)
+        if shown is None and subject is not None and budget.accounts_total > len(budget.accounts):
+            found = self.desks.budgets.account(budget.id, subject)
+            shown = None if found is None else _account(found)
+        return shown or budget.fullest
 
     def history(self, budget_id: str, subject: str, from_us: int, to_us: int) -> tuple[Point, ...]:
         return self.store.budgets.history(budget_id, subject, from_us, to_us)
@@ -132,17 +146,12 @@ class Loader:
     def names_of(self, budgets: Iterable[views.Budget]) -> views.Names:
         """Of whatever these budgets are for, and of whom they count."""
         of_keys = [one for one in budgets if one.scope_type == "key"]
-        subjects = [account.subject for one in of_keys for account in one.accounts[:SUBJECTS_NAMED_MAX]]
+        subjects = [account.subject for one in of_keys for account in one.accounts]
         key_ids = [*(one.scope_id for one in of_keys), *subjects]
         return self.names("organizations", "teams", "users", key_ids=key_ids)
 
     def _sees_budget(self, one: Any) -> bool:
         return self.desks.budgets.sees(self.by, one.scope_type, one.scope_id, one.scope_team_id)
-
-    def _states(self, budget_id: str | None) -> Iterable[AccountState]:
-        # What was settled just now is in the accounts, as it is in the usage.
-        self.rooms.flush()
-        return self.store.budgets.status(budget_id, self.rooms.clock())
 
 
 def _listed(
@@ -196,8 +205,8 @@ def _key(one: billing_keys.Key) -> views.Key:
     )
 
 
-def _budget(one: Any, states: Iterable[AccountState]) -> views.Budget:
-    accounts = sorted((_account(state) for state in states), key=_emptiness)
+def _budget(standing: Standing) -> views.Budget:
+    one = standing.budget
     return views.Budget(
         one.id,
         one.scope_type,
@@ -210,7 +219,8 @@ def _budget(one: Any, states: Iterable[AccountState]) -> views.Budget:
         one.over_budget,
         one.version,
         one.created_at_us,
-        tuple(accounts),
+        tuple(sorted(map(_account, standing.accounts), key=_emptiness)),
+        standing.accounts_total,
     )
 
 

@@ -125,6 +125,7 @@ class Pages:
             "zone": zone_chosen(request),
             "said": SAID.get(request.query_params.get("said", ""), ""),
             "may": lambda method, path: allowed(caller, method, path),
+            "above": lambda scope_type: allowed(caller, "POST", "/admin/new/budget") and caller.sight.above(scope_type),
             "section": "",
             "crumbs": (),
             "version": self.rooms.version,

@@ -111,7 +111,8 @@ class Budget:
     over_budget: str | None
     version: int
     created_at_us: int
-    accounts: tuple[Account, ...] = ()  # the fullest first
+    accounts: tuple[Account, ...] = ()  # the fullest first; of many not all
+    accounts_total: int = 0
 
     @property
     def fullest(self) -> Account | None:

@@ -9,6 +9,7 @@ from gateway.cli.apply.kinds import KINDS, SCOPE_KINDS
 from gateway.cli.apply.plan import Change, Present, Verb
 from gateway.cli.desk import Desk, address, rows
 from gateway.cli.refusal import Refused
+from gateway.cli.tables import shown
 from local_backend.progress import Step, shown_on
 
 if TYPE_CHECKING:
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from gateway.cli.apply.wanted import Desired
 
 MANY: Final = 50
+STALE: Final = 412  # precondition failed
+# What changes of itself, or says that something did.
+MOVING: Final = frozenset(
+    {"version", "spent_usd", "pending_usd", "remaining_usd", "resets_at", "accounts", "accounts_total"}
+)
 
 
 def present(desk: Desk, wanted: Desired, *, prune: bool) -> Present:
@@ -61,7 +67,8 @@ def carry_out(desk: Desk, changes: Sequence[Change]) -> Iterator[tuple[Change, A
             where = change.wanted.problem((), "") if change.wanted is not None else None
             place = f"{where.place}: " if where is not None and where.place is not None else ""
             rest = f"; {done} of {len(changes)} changes were made before it, run it again for the rest"
-            raise Refused(f"{place}{change.verb} {one} {change.label}: {refused}{rest}") from None
+            reason = _meanwhile(desk, change) if refused.status == STALE else str(refused)
+            raise Refused(f"{place}{change.verb} {one} {change.label}: {reason}{rest}") from None
         yield change, answer
     if tell is not None:
         tell(Step("done", 100))
@@ -76,9 +83,27 @@ def _ask(desk: Desk, change: Change) -> Any:
         case Verb.UPDATE if change.kind == "prices":
             return desk.ask("POST", address(change.kind), change.fields)
         case Verb.UPDATE:
-            return desk.ask("PATCH", address(change.kind, str(change.id)), change.fields)
+            return desk.ask("PATCH", address(change.kind, str(change.id)), change.fields, if_match=_seen(change))
         case Verb.DELETE:
-            return desk.ask("DELETE", address(change.kind, str(change.id)))
+            return desk.ask("DELETE", address(change.kind, str(change.id)), if_match=_seen(change))
+
+
+def _seen(change: Change) -> str | None:
+    """The entity tag of what was read: what somebody else changed since is not overwritten unseen."""
+    read = change.read
+    return None if read is None or not KINDS[change.kind].has_version else f'"v{read["version"]}"'
+
+
+def _meanwhile(desk: Desk, change: Change) -> str:
+    """What somebody else has made of it since it was read."""
+    read = change.read or {}
+    try:
+        there = desk.ask("GET", address(change.kind, str(change.id)))
+    except Refused as refused:
+        return f"somebody changed it meanwhile, and now: {refused}"
+    names = [name for name in read if name not in MOVING and there.get(name) != read[name]]
+    told = [f"{name} was {shown(read[name])}, is {shown(there.get(name))}" for name in names]
+    return f"somebody changed it meanwhile and it was left so: {', '.join(told) or 'and back again'}"
 
 
 def _member(desk: Desk, change: Change) -> Any:

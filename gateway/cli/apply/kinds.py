@@ -29,6 +29,11 @@ class Kind:
     def has_id(self) -> bool:
         return self.name not in {"members", "limits"}
 
+    @property
+    def has_version(self) -> bool:
+        """Two who change one meanwhile are told; a member is there or is not, and a price is never changed."""
+        return self.name not in {"members", "prices"}
+
 
 _TEAM: Final = ("team_id", "teams")
 _USER: Final = ("user_id", "users")

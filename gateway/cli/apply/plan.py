@@ -31,7 +31,7 @@ class Verb(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`fields` is what is sent; `before` what stands there now, of a change the changed fields alone."""
+    """`fields` is what is sent; `before` what stands there now, of a change the changed fields; `read` all of it."""
 
     verb: Verb
     kind: str
@@ -40,6 +40,7 @@ class Change:
     fields: Fields
     before: Fields
     wanted: Wanted | None = None
+    read: Fields | None = None
 
 
 class _Matched(NamedTuple):
@@ -211,9 +212,8 @@ def _changes(kind: Kind, matched: Sequence[_Matched]) -> Iterator[Change]:
             before = {name: present.get(name) for name in other}
             # A price is never changed: another one takes its place from its time on.
             sent = {name: fields[name] for name in fields if name != "id"} if kind.name == "prices" else other
-            yield Change(
-                Verb.UPDATE, kind.name, label_of(kind, present), address_of(kind, present), sent, before, wanted
-            )
+            label, place = label_of(kind, present), address_of(kind, present)
+            yield Change(Verb.UPDATE, kind.name, label, place, sent, before, wanted, present)
 
 
 def _removals(kind: Kind, matched: Sequence[_Matched], present: Sequence[dict[str, Any]]) -> Iterator[Change]:
@@ -224,7 +224,7 @@ def _removals(kind: Kind, matched: Sequence[_Matched], present: Sequence[dict[st
         kept |= {id(row) for row in present if (row["provider"], row["model"], row.get("team_id")) in named}
     for row in reversed(present):
         if id(row) not in kept and not gone(row):
-            yield Change(Verb.DELETE, kind.name, label_of(kind, row), address_of(kind, row), {}, row)
+            yield Change(Verb.DELETE, kind.name, label_of(kind, row), address_of(kind, row), {}, row, read=row)
 
 
 def address_of(kind: Kind, row: Mapping[str, Any]) -> str | None:

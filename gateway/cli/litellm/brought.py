@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from billing.money import usd_text
+from billing.scopes import EACH
 from gateway.cli.litellm.budgets import Budgets
 from gateway.cli.litellm.keys import Brought, keys_of, shown_name
 from gateway.cli.litellm.names import our_id
 from gateway.cli.litellm.openings import Charge, KeySpend, MemberSpend, Opening, Spends
 from gateway.cli.litellm.people import People, people_of
 from gateway.cli.litellm.rows import Row, Tables, flag, instant, instant_text, is_finer, listing, nano_usd, number, text
-from gateway.cli.litellm.rules import tag_parts
+from gateway.cli.litellm.rules import tag_parts, tag_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -111,16 +112,21 @@ def _budgets_of_no_account(tables: Tables, beside: Callable[[Row], Row], budgets
         if flag(row, "blocked"):
             budgets.notes.add(subject, "is blocked: end users cannot be here; give it a budget of 0")
     for row in tables["TagTable"]:
-        subject, parts = f"tag {row['tag_name']}", tag_parts(row["tag_name"])
-        if parts is not None and parts[1]:
-            budgets.of_row(subject, {"type": "tag", "id": "=".join(parts)}, {}, beside(row))
-        elif number(beside(row), "max_budget") is not None:
-            budgets.notes.add(subject, "its budget: a tag with a budget is NAME=VALUE here")
+        _tag_budget(row["tag_name"], beside(row), budgets)
     for row in tables["ProjectTable"]:
         budgets.notes.add(f"project {row['project_id']}", "projects have no counterpart here; its keys are its team's")
     for row in tables["ModelAccessGroupBudgetTable"]:
         if number(beside(row), "max_budget") is not None:
             budgets.notes.add(f"model group {row['access_group_name']}", "its budget: a group of models has none here")
+
+
+def _tag_budget(tag: str, budget: Row, budgets: Budgets) -> None:
+    subject, scope = f"tag {tag}", tag_scope(tag)
+    if scope is None:
+        if number(budget, "max_budget") is not None:
+            budgets.notes.add(subject, "its budget: a tag has neither spaces in its name nor commas here")
+    elif budgets.of_row(subject, scope, {}, budget) and scope["id"].endswith(EACH):
+        budgets.notes.add(subject, f"its budget is that of {scope['id']}: a value behind it is counted apart, as far")
 
 
 class _Spent:
@@ -208,8 +214,10 @@ def _apart(tables: Tables, budgets: Budgets, spent: _Spent, of: Mapping[str, Row
         if ("end_user", row["user_id"]) in bound and (amount := spent.of(f"end user {row['user_id']}", row, budget)):
             found.append(Opening(Charge(end_user=row["user_id"]), amount))
     for row in tables["TagTable"]:
-        parts, budget = tag_parts(row["tag_name"]), of.get(text(row, "budget_id") or "")
-        if ("tag", row["tag_name"]) in bound and parts and (amount := spent.of(f"tag {row['tag_name']}", row, budget)):
+        parts, scope = tag_parts(row["tag_name"]), tag_scope(row["tag_name"])
+        if parts is None or scope is None or ("tag", scope["id"]) not in bound:
+            continue
+        if amount := spent.of(f"tag {row['tag_name']}", row, of.get(text(row, "budget_id") or "")):
             found.append(Opening(Charge(tag=parts), amount))
     if found:
         total = usd_text(sum(one.amount_nano_usd for one in found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from billing.scopes import EACH
 from gateway.cli.litellm.rows import Row, document, mapping, number, said
 
 if TYPE_CHECKING:
@@ -91,6 +92,14 @@ def tags_of(subject: str, row: Row, notes: Notes) -> dict[str, str]:
 def tag_parts(tag: str) -> tuple[str, str] | None:
     match = _TAG.fullmatch(tag)
     return None if match is None else (match[1], match[2] or "")
+
+
+def tag_scope(tag: str) -> dict[str, str] | None:
+    """Whom a tag's budget counts. One without a value is counted by the budget of each of its name's values, apart from
+    the others. None: no request here can carry it.
+    """
+    parts = tag_parts(tag)
+    return None if parts is None else {"type": "tag", "id": f"{parts[0]}={parts[1] or EACH}"}
 
 
 def unread_metadata(subject: str, row: Row, notes: Notes) -> None:

@@ -4,14 +4,21 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Barrier, Thread
 
+import httpx
 import pytest
 from pydantic import BaseModel
 
-from billing.idempotency import KEPT_US
+from billing.audit import TakenOver
+from billing.idempotency import KEPT_US, TAKEOVER_US, Claim
+from billing.idempotency import Idempotency as StoredClaims
 from billing.store import Store
+from gateway.admin import shown
+from gateway.admin.asked import TeamAsked
+from gateway.admin.desks.counter import Counter
+from gateway.admin.door import Caller, Who
 from gateway.admin.idempotency import ANSWERS_MAX, Idempotency
 from gateway.admin.problem import Problem
-from tests.gateway.admin.house import House, url_of
+from tests.gateway.admin.house import NOON, House, url_of
 
 
 class Thing(BaseModel):
@@ -26,11 +33,11 @@ class Maker:
     def __init__(self) -> None:
         self.made = 0
 
-    def thing(self) -> Thing:
+    def thing(self, _claim: object = None) -> Thing:
         self.made += 1
         return Thing(id=f"thing_{self.made}")
 
-    def secret(self) -> Secret:
+    def secret(self, _claim: object = None) -> Secret:
         self.made += 1
         return Secret(id=f"thing_{self.made}", key=f"tp-of-thing-{self.made}")
 
@@ -121,7 +128,7 @@ def test_another_body_is_a_mismatch(idempotency: Idempotency, kind: type[Thing])
 def test_a_refused_creation_may_be_corrected_under_the_same_key(idempotency: Idempotency) -> None:
     maker = Maker()
 
-    def refuse() -> Thing:
+    def refuse(_claim: object) -> Thing:
         raise Problem("already_exists", "taken")
 
     assert code_of(lambda: idempotency.once("teams", "a", b"{}", refuse, Thing)) == "already_exists"
@@ -131,7 +138,7 @@ def test_a_refused_creation_may_be_corrected_under_the_same_key(idempotency: Ide
 def test_while_the_first_is_being_made_the_second_is_told_to_wait(store: Store) -> None:
     inside, go_on = Barrier(2), Barrier(2)
 
-    def slow() -> Thing:
+    def slow(_claim: object) -> Thing:
         inside.wait(5)
         go_on.wait(5)
         return Thing(id="thing_1")
@@ -144,6 +151,96 @@ def test_while_the_first_is_being_made_the_second_is_told_to_wait(store: Store) 
     go_on.wait(5)
     first.join(5)
     assert codes == {"in_progress"}
+
+
+class Killed(BaseException):
+    """The process ends: not even `drop` is called any more."""
+
+
+class Dies(StoredClaims):
+    """A process that is killed before it can tell what became of its claim."""
+
+    def finish(self, _claim: Claim, _answer: str) -> None:
+        raise Killed
+
+    def drop(self, _claim: Claim) -> None:
+        raise Killed
+
+
+async def team(house: House, name: str = "A") -> httpx.Response:
+    return await house.admin.post("/admin/v1/teams", json={"name": name}, headers={"idempotency-key": "once"})
+
+
+def dying(house: House, *, before: bool) -> None:
+    """A creation is killed: before its transaction, or after it and before its answer is kept."""
+    counter = Counter(house.rooms)
+    counter.idempotency = Idempotency(house.clock, Dies(house.store.engine))  # type: ignore[misc]
+
+    def make(by: Caller) -> shown.Team:
+        if not before:
+            house.store.create_team("team_lost", "A", None, by.actor, NOON)
+        raise Killed
+
+    with pytest.raises(Killed):
+        counter.once(Caller(Who.ADMIN_KEY), "teams", "once", TeamAsked(name="A"), make, shown.Team)
+
+
+async def test_what_died_before_it_was_made_is_made_by_the_next_that_comes_later(house: House) -> None:
+    dying(house, before=True)
+    early = await team(house)
+    assert (early.status_code, early.json()["code"]) == (409, "in_progress")
+    assert early.headers["retry-after"] == "1"
+    house.clock.now_at_us += TAKEOVER_US
+    made = await team(house)
+    assert made.status_code == 201
+    assert (await team(house)).json() == made.json()
+    assert len((await house.admin.get("/admin/v1/teams")).json()["data"]) == 1
+
+
+async def test_what_died_after_it_was_made_is_not_made_again(house: House) -> None:
+    dying(house, before=False)
+    house.clock.now_at_us += TAKEOVER_US
+    for _ in range(2):
+        later = await team(house)
+        assert (later.status_code, later.json()["code"]) == (409, "already_made")
+        assert "team_lost" in later.json()["detail"]
+    assert [one["id"] for one in (await house.admin.get("/admin/v1/teams")).json()["data"]] == ["team_lost"]
+
+
+async def test_who_was_taken_for_dead_and_goes_on_makes_nothing(house: House) -> None:
+    """The slow one is inside its creation while the second takes over and is answered."""
+    counter, asked = Counter(house.rooms), TeamAsked(name="A")
+    answers: list[shown.Team] = []
+
+    def quick(by: Caller) -> shown.Team:
+        house.store.create_team("team_second", "A", None, by.actor, NOON)
+        return shown.Team(id="team_second", name="A", created_at="2025-11-25T12:00:00Z", version=1)
+
+    def slow(by: Caller) -> shown.Team:
+        house.clock.now_at_us += TAKEOVER_US
+        answers.append(counter.once(Caller(Who.ADMIN_KEY), "teams", "once", asked, quick, shown.Team))
+        house.store.create_team("team_first", "A", None, by.actor, NOON)
+        raise AssertionError("it was made")
+
+    with pytest.raises(TakenOver, match="send it again"):
+        counter.once(Caller(Who.ADMIN_KEY), "teams", "once", asked, slow, shown.Team)
+    assert [one.id for one in house.store.teams(9).data] == ["team_second"]
+    again = counter.once(Caller(Who.ADMIN_KEY), "teams", "once", asked, slow, shown.Team)
+    assert [again] == answers, "the refusal of the first did not free the key"
+
+
+async def test_what_fails_after_it_was_made_does_not_free_the_key(house: House) -> None:
+    counter = Counter(house.rooms)
+
+    def make(by: Caller) -> shown.Team:
+        house.store.create_team("team_made", "A", None, by.actor, NOON)
+        raise RuntimeError("the other workers cannot be told")
+
+    for error, later_us in ((RuntimeError, 0), (Problem, 1), (Problem, TAKEOVER_US)):
+        house.clock.now_at_us += later_us
+        with pytest.raises(error):
+            counter.once(Caller(Who.ADMIN_KEY), "teams", "once", TeamAsked(name="A"), make, shown.Team)
+    assert len(house.store.teams(9).data) == 1
 
 
 @pytest.mark.parametrize("kind", [Thing, Secret])

@@ -195,13 +195,12 @@ async def test_whoever_belongs_to_an_organization_sees_and_makes_its_own_alone(h
         ("users", {"name": "x", "email": "y@example.org", "organization_id": "org_b"}),
         ("keys", {"name": "x", "organization_id": "org_b"}),
         ("budgets", {"scope": {"type": "team", "id": "team_b"}, "limit_usd": "1"}),
+        ("budgets", {"scope": {"type": "organization", "id": "org_a"}, "limit_usd": "1"}),
         ("budgets", {"scope": {"type": "model", "id": "m"}, "limit_usd": "1"}),
         ("budgets", {"scope": {"type": "team", "id": "*"}, "limit_usd": "1"}),
         ("budgets", {"scope": {"type": "key", "id": "key_b"}, "limit_usd": "1"}),
     ):
         assert (await admin.post(f"/admin/v1/{what}", json=body)).status_code == 403, (what, body)
     assert (await admin.post("/admin/v1/teams/team_a/members", json={"user_id": "user_b"})).status_code == 404
-    own = await admin.post(
-        "/admin/v1/budgets", json={"scope": {"type": "organization", "id": "org_a"}, "limit_usd": "1"}
-    )
+    own = await admin.post("/admin/v1/budgets", json={"scope": {"type": "team", "id": "team_a"}, "limit_usd": "1"})
     assert own.status_code == 201

@@ -1,11 +1,13 @@
 """What is seen, decided for one thing at a time: never another's, and never less for who sees everything."""
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from billing.roles import Role
 from billing.scopes import SCOPE_TYPES
-from gateway.admin.rules import Reach
+from gateway.admin.rules import BUDGETS_BELOW, Reach
 from gateway.admin.sight import BLIND, Sight
 
 IDS = st.sampled_from(["a", "b", "*"]) | st.none()
@@ -61,6 +63,16 @@ def test_a_member_looks_into_no_team() -> None:
     assert not sight.budget("team", "team", None)
     assert sight.key("team", "me", None)
     assert not sight.key("team", "other", None)
+
+
+def test_who_stands_above_a_budget() -> None:
+    """Each reach above fewer scopes than the next wider one, and above none that is as wide as itself."""
+    widths = [BUDGETS_BELOW[reach] for reach in Reach]
+    assert all(narrower < wider for wider, narrower in itertools.pairwise(widths))
+    assert BUDGETS_BELOW[Reach.GATEWAY] == set(SCOPE_TYPES)
+    assert not Sight(Role.TEAM_ADMIN, Reach.TEAMS, None, "me", frozenset({"team"})).above("team")
+    assert not Sight(Role.OWNER, Reach.ORGANIZATION, "org", "me").above("organization")
+    assert Sight(Role.OWNER, Reach.ORGANIZATION).above("organization"), "of who belongs to none: everything"
 
 
 def test_nobody_acts_for_more_than_himself() -> None:

@@ -36,7 +36,7 @@ async def test_a_team_admin_sees_its_teams_alone(house: House) -> None:
         assert (await lead.get(f"/admin/v1/{path}")).status_code == 404, path
 
 
-async def test_a_team_admin_changes_its_teams_keys_members_and_budgets(house: House) -> None:
+async def test_a_team_admin_changes_its_teams_keys_and_members_and_their_budgets(house: House) -> None:
     await teams(house)
     lead = await house.person("team_admin", teams=("team_a",))
     made = await lead.post("/admin/v1/keys", json={"name": "new", "team_id": "team_a", "user_id": "user_a"})
@@ -47,7 +47,8 @@ async def test_a_team_admin_changes_its_teams_keys_members_and_budgets(house: Ho
     await house.made("users", id="user_new", name="New", email="new@example.org")
     assert (await lead.post("/admin/v1/teams/team_a/members", json={"user_id": "user_new"})).status_code == 201
     assert (await lead.delete("/admin/v1/teams/team_a/members/user_new")).status_code == 204
-    assert (await lead.patch("/admin/v1/budgets/budget_a", json={"limit_usd": "2"})).status_code == 200
+    assert (await lead.patch("/admin/v1/budgets/of_key_a", json={"limit_usd": "2"})).status_code == 200
+    assert (await lead.delete("/admin/v1/budgets/of_key_a")).status_code == 204
     member = {"type": "member", "id": "user_a", "team_id": "team_a"}
     assert (await lead.post("/admin/v1/budgets", json={"scope": member, "limit_usd": "1"})).status_code == 201
 
@@ -77,6 +78,48 @@ async def test_a_team_admin_changes_nothing_elsewhere(house: House) -> None:
         await lead.post("/admin/v1/budgets", json={"scope": {"type": "tag", "id": "a=b"}, "limit_usd": "1"}),
     ]
     assert [answer.status_code for answer in not_his] == [403] * len(not_his)
+
+
+async def test_the_budget_of_a_whole_team_is_set_from_above_it(house: House) -> None:
+    await teams(house)
+    scopes = [{"type": "team", "id": "team_a"}, {"type": "model", "id": "m", "team_id": "team_a"}]
+    await house.made("budgets", id="of_model", scope=scopes[1], limit_usd="1")
+    lead = await house.person("team_admin", "user_lead", teams=("team_a",))
+    await house.made("budgets", id="his", scope={"type": "user", "id": "user_lead"}, limit_usd="1")
+    answers = [await lead.post("/admin/v1/budgets", json={"scope": scope, "limit_usd": "9"}) for scope in scopes]
+    for budget_id in ("budget_a", "of_model", "his"):
+        path = f"/admin/v1/budgets/{budget_id}"
+        assert (await lead.get(path)).status_code == 200, "he reads it"
+        answers += [await lead.patch(path, json={"limit_usd": "9"}), await lead.delete(path)]
+    assert [answer.status_code for answer in answers] == [403] * len(answers)
+    assert "set by who stands above it" in answers[0].text
+    kept = await house.admin.get("/admin/v1/budgets/budget_a")
+    assert (kept.json()["limit_usd"], kept.json()["version"]) == ("1.000000000", 1)
+    form = (await lead.get("/admin/new/budget")).text
+    assert 'value="member"' in form
+    assert 'value="team"' not in form
+    page = (await lead.get("/admin/budgets/budget_a")).text
+    assert "/admin/budgets/budget_a/edit" not in page
+    assert "/admin/budgets/of_key_a/edit" in (await lead.get("/admin/budgets/of_key_a")).text
+    for path in ("edit", "delete"):
+        assert (await lead.get(f"/admin/budgets/budget_a/{path}")).status_code == 403
+
+
+@pytest.mark.parametrize("role", ["owner", "admin", "billing"])
+async def test_the_budget_of_an_organization_is_set_by_who_belongs_to_none(house: House, role: str) -> None:
+    await house.made("organizations", id="org_a", name="A")
+    await house.made("teams", id="team_a", name="a", organization_id="org_a")
+    for scope, one in (("organization", "org_a"), ("team", "team_a")):
+        await house.made("budgets", id=f"of_{scope}", scope={"type": scope, "id": one}, limit_usd="1")
+    theirs = await house.person(role, "user_theirs", organization_id="org_a")
+    ours = await house.person(role, "user_ours")
+    change = {"limit_usd": "9"}
+    assert (await theirs.patch("/admin/v1/budgets/of_organization", json=change)).status_code == 403
+    assert (await theirs.delete("/admin/v1/budgets/of_organization")).status_code == 403
+    asked = {"scope": {"type": "organization", "id": "org_a"}, **change}
+    assert (await theirs.post("/admin/v1/budgets", json=asked)).status_code == 403
+    assert (await theirs.patch("/admin/v1/budgets/of_team", json=change)).status_code == 200
+    assert (await ours.patch("/admin/v1/budgets/of_organization", json=change)).status_code == 200
 
 
 @pytest.mark.parametrize("role", ["owner", "admin", "billing", "team_admin"])

@@ -40,7 +40,8 @@ def url(home: Home) -> str:
         (2, "gpt-5-mini", 40_000_000, EntryKind.ESTIMATED),
         (3, "o5", 5_000_000, EntryKind.ACTUAL),
     ):
-        held = hold(number, model=model, opened_at_us=AT_US + number, amount_nano_usd=100_000_000)
+        at_us = AT_US + number
+        held = hold(number, provider="lab", model=model, opened_at_us=at_us, amount_nano_usd=100_000_000)
         books.reserve_and_dispatch(held)
         books.settle(held, USAGE, cost, kind)
     books.close()
@@ -81,20 +82,57 @@ def test_show_finds_requests_entries_and_chains(home: Home, url: str) -> None:
 
 def test_a_bill_is_compared_and_its_difference_explained(home: Home, url: str) -> None:
     (home.folder / "bill.csv").write_text("date,model,cost_usd\n2025-11-25,gpt-5-mini,0.07\n2025-11-25,o5,0.005\n")
-    said = home.run("ledger", "reconcile", "bill.csv")
+    said = home.run("ledger", "reconcile", "--provider", "lab", "bill.csv")
     assert said.status == 0, said.err
     assert "estimated" in said.out
     assert "agrees" in said.out
-    found = json.loads(home.run("ledger", "reconcile", "bill.csv", "--format", "json").out)
+    found = json.loads(home.run("ledger", "reconcile", "--provider", "lab", "bill.csv", "--format", "json").out)
     assert (found["provider_usd"], found["ledger_usd"], found["estimated_usd"]) == (
         "0.075",
         "0.105000000",
         "-0.030000000",
     )
-    rows = list(csv.DictReader(io.StringIO(home.run("ledger", "reconcile", "bill.csv", "--format", "csv").out)))
+    rows = list(
+        csv.DictReader(
+            io.StringIO(home.run("ledger", "reconcile", "--provider", "lab", "bill.csv", "--format", "csv").out)
+        )
+    )
     assert [(row["model"], row["why"]) for row in rows] == [("gpt-5-mini", "estimated"), ("o5", "agrees")]
     (home.folder / "bill.csv").write_text("date,model,cost_usd\n2025-11-25,gpt-5-mini,7\n")
-    assert home.run("ledger", "reconcile", "bill.csv").status == 1, "something stays unexplained"
+    assert home.run("ledger", "reconcile", "--provider", "lab", "bill.csv").status == 1, "something stays unexplained"
+
+
+def repriced(home: Home, bill: str) -> tuple[int, dict[str, str], list[tuple[str, str, str]]]:
+    (home.folder / "bill.csv").write_text(f"date,model,cost_usd\n2025-11-25,gpt-5-mini,0.1\n2025-11-25,o5,{bill}\n")
+    said = home.run("ledger", "reconcile", "--provider", "lab", "bill.csv", "--format", "json")
+    found = json.loads(said.out)
+    parts = [(row["model"], row["why"], row["part_usd"]) for row in found["data"]]
+    return said.status, found, parts
+
+
+def test_a_price_given_later_explains_what_the_provider_charged(home: Home, url: str) -> None:
+    status, _, parts = repriced(home, "0.0054")
+    assert (status, parts[1]) == (1, ("o5", "unexplained", "0.000400000"))
+    price = ("--input", "2", "--output", "10", "--cached-input", "2", "--effective-at", "2025-11-01")
+    assert home.run("prices", "create", "lab/o5", *price).status == 0
+    status, found, parts = repriced(home, "0.0054")
+    assert (status, found["reprice_usd"]) == (0, "0.000400000")
+    assert parts == [("gpt-5-mini", "agrees", "0"), ("o5", "reprice", "0.000400000")]
+    assert repriced(home, "0.0056")[2][1:] == [("o5", "reprice", "0.000400000"), ("o5", "unexplained", "0.000200000")]
+    posted = home.run("prices", "reprice", "--since", "2025-11-25", "--everything")
+    assert posted.out.startswith("1 attempts repriced, by 0.000400000 USD")
+    assert repriced(home, "0.0054")[2][1] == ("o5", "agrees", "0")
+
+
+def test_the_configuration_s_price_explains_it_too(home: Home, url: str) -> None:
+    home.configure(
+        "providers: {lab: {base_url: 'http://127.0.0.1:9/v1', api_key: k}}\n"
+        "models: {chat: [{provider: lab, model: o5, price: {input: 2, output: 10, cached_input: 2}}]}\n"
+    )
+    status, _, parts = repriced(home, "0.0054")
+    assert (status, parts[1]) == (0, ("o5", "reprice", "0.000400000"))
+    posted = home.run("prices", "reprice", "--since", "2025-11-25", "--everything")
+    assert posted.out.startswith("1 attempts repriced, by 0.000400000 USD"), "without a gateway as with one"
 
 
 @pytest.mark.parametrize(
@@ -110,7 +148,7 @@ def test_a_bill_is_compared_and_its_difference_explained(home: Home, url: str) -
 def test_a_bill_that_cannot_be_compared_is_refused(home: Home, url: str, words: list[str], reason: str) -> None:
     (home.folder / "bill.csv").write_text("date,cost\n2025-11-25,1\n")
     (home.folder / "bad.csv").write_text("a,b\n")
-    said = home.run("ledger", "reconcile", *words)
+    said = home.run("ledger", "reconcile", "--provider", "lab", *words)
     assert said.status == 1
     assert reason in said.err
 

@@ -91,7 +91,8 @@ ROWS: dict[str, list[dict[str, Any]]] = {
     "EndUserTable": [{"user_id": "customer-1", "spend": 0.1, "budget_id": "b-end"}],
     "TagTable": [
         {"tag_name": "env=prod", "spend": 1.0, "budget_id": "b-org"},
-        {"tag_name": "plain", "budget_id": "b-org"},
+        {"tag_name": "plain", "spend": 0.25, "budget_id": "b-org"},
+        {"tag_name": "two words", "budget_id": "b-org"},
     ],
 }  # fmt: skip
 

@@ -59,13 +59,13 @@ def test_everything_comes_over_and_a_second_time_nothing(proxy: Home, litellm_ur
     assert (said.status, said.err) == (
         0,
         (
-            "brought: 1 of 1 organizations, 2 of 2 teams, 3 of 3 users, 2 of 2 members, 4 of 4 keys, 10 of 10 budgets; "
-            "0 changed; 7 opening balances of $51.850000000 together\n"
+            "brought: 1 of 1 organizations, 2 of 2 teams, 3 of 3 users, 2 of 2 members, 4 of 4 keys, 11 of 11 budgets; "
+            "0 changed; 8 opening balances of $52.100000000 together\n"
         ),
     )
     again = brought(proxy, "--database", litellm_url)
     assert again.err == (
-        "brought: 0 of 1 organizations, 0 of 2 teams, 0 of 3 users, 0 of 2 members, 0 of 4 keys, 0 of 10 budgets; "
+        "brought: 0 of 1 organizations, 0 of 2 teams, 0 of 3 users, 0 of 2 members, 0 of 4 keys, 0 of 11 budgets; "
         "0 changed; 0 opening balances of $0.000000000 together\n"
     )
     assert "turnpike.yaml says this already" in again.out
@@ -94,8 +94,9 @@ def test_what_was_not_converted_is_told_a_line_each(proxy: Home, litellm_url: st
             "make one by hand with `turnpike budgets create`"
         ),
         "member bob of team 7c1b-research: rpm_limit: members have no rate limits here; give their keys limits",
-        "tag plain: its budget: a tag with a budget is NAME=VALUE here",
-        "end users and tags: $1.100000000 spent before stands in totals once more: LiteLLM does not say by whom",
+        "tag plain: its budget is that of plain=*: a value behind it is counted apart, as far",
+        "tag two words: its budget: a tag has neither spaces in its name nor commas here",
+        "end users and tags: $1.350000000 spent before stands in totals once more: LiteLLM does not say by whom",
         "amounts: 1 of LiteLLM's were finer than a nano-dollar: read by their decimal text and rounded half to even",
     ]
 
@@ -148,9 +149,12 @@ def test_budgets_have_their_windows_and_what_was_spent_in_them(proxy: Home, lite
         ("key", ADA, "week"): ("9.000000000", None, "8.250000000", "Europe/Berlin"),
         ("end_user", "customer-1", "day"): ("0.250000000", None, "0.100000000", "Europe/Berlin"),
         ("tag", "env=prod", "month"): ("1000.000000000", None, "1.000000000", "Europe/Berlin"),
+        ("tag", "plain=*", "month"): ("1000.000000000", None, "0.250000000", "Europe/Berlin"),
     }
+    (plain,) = (row for row in listed(proxy, "budgets").values() if row["scope"]["id"] == "plain=*")
+    assert [(account["subject"], account["spent_usd"]) for account in plain["accounts"]] == [("plain", "0.250000000")]
     verified = proxy.run("ledger", "verify", LAB_KEY=LAB_KEY)
-    assert (verified.status, verified.out) == (0, "7 entries in 7 batches: the ledger is whole\n")
+    assert (verified.status, verified.out) == (0, "8 entries in 8 batches: the ledger is whole\n")
 
 
 @pytest.mark.parametrize("as_csv", [True, False])
@@ -158,7 +162,7 @@ def test_a_dump_is_as_good_as_the_database(proxy: Home, litellm_url: str, postgr
     theirs.dump(postgres_url, "a_proxy", proxy.folder / "dump", as_csv=as_csv)
     said = brought(proxy, "--dump", "dump", "--json")
     told = json.loads(said.out)
-    assert told["summary"].endswith("7 opening balances of $51.850000000 together")
+    assert told["summary"].endswith("8 opening balances of $52.100000000 together")
     again = json.loads(brought(proxy, "--database", litellm_url, "--json").out)
     assert again["data"] == []
     assert again["not_converted"] == told["not_converted"]

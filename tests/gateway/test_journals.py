@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from billing.books import Books, JournalInUse
-from billing.migrating import migrate
 from gateway.journals import journal_of, left_behind, recover_first, recover_left
 from tests.billing.ledger_rows import entries, query
 from tests.billing.makers import AT_US
@@ -17,6 +16,8 @@ from tests.e2e.gateway import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.fixtures.books import EmptyBooks
 
 # Settles one request and is gone before it is posted.
 KILLED: Final = """
@@ -35,10 +36,8 @@ os._exit(9)
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    made = f"sqlite:///{tmp_path}/books.db"
-    migrate(made)
-    return made
+def url(tmp_path: Path, empty_books: EmptyBooks) -> str:
+    return empty_books(tmp_path / "books.db")
 
 
 class Shelf:

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SETTINGS: Final = """
+[pytest]
+markers =
+    gpu
+    process
+timeout_method = signal
+asyncio_default_fixture_loop_scope = function
+"""
 SKIPPING: Final = {
     "marked": "@pytest.mark.skip(reason='later')\ndef test_it(): pass",
     "inside": "def test_it(): pytest.skip('later')",
@@ -32,7 +40,7 @@ def is_compiled() -> bool:
 def run(folder: Path, tests: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     for name, text in tests.items():
         (folder / f"test_{name}.py").write_text(f"import pytest\n{text}\n")
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers =\n  gpu\n  process\ntimeout_method = signal\nasyncio_default_fixture_loop_scope = function\n")
+    (folder / "pytest.ini").write_text(SETTINGS)
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     command += ["--continue-on-collection-errors", str(folder)]
     if is_compiled():

@@ -18,6 +18,8 @@ endif
 
 DEV := .venv-dev/bin
 PYTEST := $(DEV)/python -m pytest
+# On every core; a file's tests stay together, so that each worker starts the shared gateways once.
+SPREAD := -n auto --dist loadfile
 NODE_CLIENT := tests/e2e/node/node_modules/.package-lock.json
 
 .PHONY: setup run dev test test-fast test-long test-compiled test-others check format bench lock clean chromium curl node
@@ -32,18 +34,20 @@ run: setup
 dev:
 	@requirements/environment.sh .venv-dev dev
 
+# The slow ones two at a time, those with vLLM first: one that starts keeps about one core busy.
 test: dev chromium curl node
-	$(PYTEST) -m "not slow and not long" -n auto --dist loadfile --whole $(ARGS)
-	$(PYTEST) -m "slow and not long" $(ARGS)
+	$(PYTEST) -m "not slow and not long" $(SPREAD) --whole $(ARGS)
+	@$(DEV)/python -m tests.fixtures.vllm
+	$(PYTEST) -m "slow and not long" -n 2 --dist loadfile --no-loadscope-reorder -o faulthandler_timeout=3000 $(ARGS)
 	@$(MAKE) test-compiled
 	@$(MAKE) test-others
 
-# A file's tests stay together, so that each worker starts the shared gateways once.
+# For the hand that is coding: what starts no gateway, no command and no database.
 test-fast: dev
-	$(PYTEST) -m "not slow and not long" -n auto --dist loadfile $(ARGS)
+	$(PYTEST) -m "not process and not slow and not long" $(SPREAD) $(ARGS)
 
 test-long: dev chromium curl node
-	$(PYTEST) -m long --figures bench/RESULTS.md $(ARGS)
+	$(PYTEST) -m long -o faulthandler_timeout=7200 --figures bench/RESULTS.md $(ARGS)
 
 # The fast tests once more against the compiled build. Its environment finds the tests through the path file, behind the
 # installed packages; PYTHONSAFEPATH keeps the working folder from coming first. tests/conftest.py checks what was found.
@@ -56,11 +60,11 @@ test-compiled: dev
 		requirements/environment.sh $(COMPILED) dev compiled; \
 		echo "$$PWD" >"$$($(COMPILED)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/tests.pth"; \
 		echo "turnpike: the fast tests once more, against the compiled build"; \
-		PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -q --compiled -p no:cacheprovider -o pythonpath= -n auto --dist loadfile \
+		PYTHONSAFEPATH=1 $(COMPILED)/bin/python -m pytest -q --compiled -p no:cacheprovider -o pythonpath= $(SPREAD) \
 			-m "not slow and not long and not source" $(ARGS) </dev/null; \
 	fi
 
-# The fast tests once more on every other Python that this machine has.
+# On every other Python that this machine has: what runs in one process, and what is promised over HTTP.
 test-others: dev
 	@own=$$($(DEV)/python -c 'import sys; print("{}.{}".format(*sys.version_info))'); \
 	others=$$(requirements/pythons.sh | grep -v "^$$own " || true); \
@@ -69,7 +73,8 @@ test-others: dev
 	while read -r version python; do \
 		if [ -n "$$version" ]; then \
 			PYTHON=$$python requirements/environment.sh .cache/python$$version dev; \
-			.cache/python$$version/bin/python -m pytest -q -p no:cacheprovider -n auto --dist loadfile -m "not slow and not long" </dev/null; \
+			.cache/python$$version/bin/python -m pytest -q -p no:cacheprovider $(SPREAD) \
+				-m "not slow and not long and (contract or not process)" </dev/null; \
 		fi; \
 	done <<<"$$others"
 

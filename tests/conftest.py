@@ -15,7 +15,13 @@ from tests.tidy.repository import ROOT, settings
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-pytest_plugins = ["tests.fixtures.services", "tests.fixtures.figures", "tests.e2e.fixtures"]
+pytest_plugins = [
+    "tests.fixtures.books",
+    "tests.fixtures.figures",
+    "tests.fixtures.kinds",
+    "tests.fixtures.services",
+    "tests.e2e.fixtures",
+]
 
 # Examples a property is given where it asks for no number of its own: half of Hypothesis's in the fast tests.
 EXAMPLES_FAST = 50

@@ -14,6 +14,8 @@ from bench import provision
 from bench.phases import body
 from bench.targets import ask
 
+pytestmark = pytest.mark.process
+
 Answer = Callable[[str], bytes]
 SENTENCE = "The toll is two shillings, #{number}#"
 

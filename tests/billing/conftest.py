@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from tests.fixtures.books import EmptyBooks
+
     Opened = Callable[..., AbstractContextManager[Books]]
 
 
@@ -25,10 +27,8 @@ def now_us() -> int:
 
 
 @pytest.fixture
-def sqlite_url(tmp_path: Path) -> str:
-    url = f"sqlite:///{tmp_path}/books.db"
-    migrate(url)
-    return url
+def sqlite_url(tmp_path: Path, empty_books: EmptyBooks) -> str:
+    return empty_books(tmp_path / "books.db")
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def empty_postgres_url(postgres_url: str, request: pytest.FixtureRequest) -> Ite
         connection.execute(f"DROP SCHEMA {schema} CASCADE")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
 def url(request: pytest.FixtureRequest) -> str:
     if request.param == "sqlite":
         return str(request.getfixturevalue("sqlite_url"))

@@ -179,6 +179,7 @@ def post_many(url: str, state: Path, first: int) -> None:
             corrections.transfer(replace(OPENING, id=f"t{number}"), ACTOR, NOW_US)
 
 
+@pytest.mark.process
 def test_processes_take_turns_at_the_chain(url: str, tmp_path: Path) -> None:
     give_budget(url)
     context = multiprocessing.get_context("spawn")

@@ -271,6 +271,7 @@ def admit_until_refused(file: Path, index: int, name: str, workers: int, found: 
     found.put(admitted)
 
 
+@pytest.mark.process
 def test_processes_together_let_through_exactly_the_limit(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     found: multiprocessing.Queue[int] = context.Queue()

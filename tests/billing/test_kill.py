@@ -9,10 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from billing.books import Books, EntryKind
 from billing.journal import segment_number, segments
 from tests.billing.conftest import now_us
 from tests.billing.ledger_rows import chain_is_whole, entries, usage_of
+
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parents[2]
 KILLS = 3

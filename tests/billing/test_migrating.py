@@ -56,6 +56,7 @@ def test_a_revision_that_nobody_has_is_refused(sqlite_url: str) -> None:
         migrate(sqlite_url)
 
 
+@pytest.mark.process
 def test_an_up_to_date_start_does_not_load_alembic(sqlite_url: str) -> None:
     program = f"import sys; from billing.store import migrate; print(migrate({sqlite_url!r}), 'alembic' in sys.modules)"
     said = subprocess.run(

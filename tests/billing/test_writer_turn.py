@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+pytestmark = pytest.mark.process
+
 ROOT: Final = Path(__file__).parents[2]
 
 # Writes in transactions of so many milliseconds, one after the other, and prints the longest it waited for one.

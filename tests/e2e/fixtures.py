@@ -92,13 +92,22 @@ def two() -> Iterator[Provider]:
 
 
 @pytest.fixture(scope="session")
-def gateway(one: Provider, two: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def gateway_process() -> None:
+    """Asked for by what starts a gateway: the tests that use it are marked `process`."""
+
+
+@pytest.fixture(scope="session")
+def gateway(
+    gateway_process: None, one: Provider, two: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     with Gateway(tmp_path_factory.mktemp("gateway"), configuration(one, two)) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def impatient(one: Provider, two: Provider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def impatient(
+    gateway_process: None, one: Provider, two: Provider, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Gateway]:
     """A gateway that waits a second for a body, takes 100 kB of it, and waits a second for a client to read."""
     short = {"body_timeout_s": 1, "client_stall_s": 1, "request_body_bytes_max": 100_000}
     config = {**configuration(one, two), "server": short}

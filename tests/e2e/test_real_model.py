@@ -62,20 +62,24 @@ def home(
         },
         "routing": {"fallbacks": {"chat": ["chat-two", "small"]}},
     }
-    with Gateway(tmp_path_factory.mktemp("home"), config) as gateway:
-        key = gateway.create_key()
-        answers: list[int] = []
-
-        def up() -> bool:
-            answers.append(
-                gateway.client.post(
-                    "/v1/chat/completions", json=chat("small", max_tokens=1), headers=key.bearer, timeout=START_S_MAX
-                ).status_code
-            )
-            return answers[-1] == 200
-
-        eventually(up, "the local model answers", within_s=START_S_MAX)
+    gateway = Gateway(tmp_path_factory.mktemp("home"), config)
+    try:
+        gateway.start()
+        answers(gateway, gateway.create_key())
         yield gateway
+    finally:
+        gateway.stop()
+
+
+def answers(gateway: Gateway, key: Key) -> None:
+    """Once vLLM is up."""
+
+    def up() -> bool:
+        body = chat("small", max_tokens=1)
+        answer = gateway.client.post("/v1/chat/completions", json=body, headers=key.bearer, timeout=START_S_MAX)
+        return answer.status_code == 200
+
+    eventually(up, "the local model answers", within_s=START_S_MAX)
 
 
 @pytest.fixture
@@ -209,29 +213,19 @@ def alive(pid: int) -> bool:
     return status.exists() and status.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
-def test_its_whole_process_tree_ends_with_the_gateway(
-    vllm_environment: Path,
-    tiny_model: Path,
-    tmp_path: Path,
-    end: str,
-) -> None:
-    local = {"tiny": {"model": str(tiny_model), "args": dict(TINY_ARGS), "start": "on_demand"}}
-    config = {
-        "local": {"command": [str(vllm_environment), "serve"], "models": local},
-        "models": {"small": [{"provider": "local", "model": "tiny"}]},
-    }
-    gateway = Gateway(tmp_path, config)
-    gateway.start()
-    key = gateway.create_key()
-    answer = gateway.client.post(
-        "/v1/chat/completions", json=chat("small", max_tokens=4), headers=key.bearer, timeout=START_S_MAX
-    )
-    assert answer.status_code == 200, answer.text
+def tree_of(gateway: Gateway) -> set[int]:
     tree = children_of(gateway.pid)
     assert len(tree) >= 2, "vLLM runs in processes of its own"
-    if end == "stop":
-        assert gateway.stop() == 0
-    else:
-        gateway.kill()
-    eventually(lambda: not any(map(alive, tree)), "no process of vLLM is left", within_s=30)
+    return tree
+
+
+def test_its_whole_process_tree_ends_with_the_gateway(home: Gateway) -> None:
+    """The last test here: it ends the gateway of the others, stopped at first and then, started once more, killed."""
+    tree = tree_of(home)
+    assert home.stop() == 0
+    eventually(lambda: not any(map(alive, tree)), "stopped: no process of vLLM is left", within_s=30)
+    home.start()
+    answers(home, home.create_key())
+    tree = tree_of(home)
+    home.kill()
+    eventually(lambda: not any(map(alive, tree)), "killed: no process of vLLM is left", within_s=30)

@@ -18,7 +18,6 @@ from billing import queries
 from billing.alerts import GIVE_UP_US, thresholds_of
 from billing.budget_events import Alerts, Outbox
 from billing.database import open_engine, writing
-from billing.migrating import migrate
 from billing.scopes import Account
 from gateway.alerts import Alarms, Webhook, poster, signature
 from tests.billing.budget_rows import give_budget
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from billing.alerts import BudgetEvent
+    from tests.fixtures.books import EmptyBooks
 
 BOTH = frozenset({"budget_threshold", "budget_soft_limit"})
 SECRET = b"a-secret-of-sixteen-or-more"
@@ -83,9 +83,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    url = f"sqlite:///{tmp_path}/books.db"
-    migrate(url)
+def engine(tmp_path: Path, empty_books: EmptyBooks) -> Iterator[Engine]:
+    url = empty_books(tmp_path / "books.db")
     give_budget(url)
     engine = open_engine(url)
     yield engine

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from billing.books import Books, JournalInUse
-from billing.migrating import migrate
 from gateway.journals import journal_of, left_behind, recover_first, recover_left
 from tests.billing.ledger_rows import entries, query
 from tests.billing.makers import AT_US
@@ -17,6 +16,8 @@ from tests.e2e.gateway import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from tests.fixtures.books import EmptyBooks
 
 # Settles one request and is gone before it is posted.
 KILLED: Final = """
@@ -35,10 +36,8 @@ os._exit(9)
 
 
 @pytest.fixture
-def url(tmp_path: Path) -> str:
-    made = f"sqlite:///{tmp_path}/books.db"
-    migrate(made)
-    return made
+def url(tmp_path: Path, empty_books: EmptyBooks) -> str:
+    return empty_books(tmp_path / "books.db")
 
 
 class Shelf:
@@ -58,6 +57,7 @@ def killed(url: str, journal: Path, writer: int, number: int) -> None:
     assert subprocess.run(words, cwd=ROOT, check=False).returncode == 9
 
 
+@pytest.mark.process
 def test_journals_whose_number_no_worker_has_are_posted_by_their_own_writer_and_given_up(
     url: str, tmp_path: Path
 ) -> None:
@@ -77,6 +77,7 @@ def test_journals_whose_number_no_worker_has_are_posted_by_their_own_writer_and_
     assert {writer for (writer,) in query(url, "SELECT writer FROM batches")} == {0, 1, 2, 3}
 
 
+@pytest.mark.process
 def test_one_that_is_in_use_is_left_alone_and_the_others_are_posted(
     url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -91,6 +92,7 @@ def test_one_that_is_in_use_is_left_alone_and_the_others_are_posted(
     assert len(entries(url)) == 2
 
 
+@pytest.mark.process
 def test_what_a_release_of_one_worker_left_is_posted_before_the_first_worker_opens(url: str, tmp_path: Path) -> None:
     shelf = Shelf(url)
     recover_first(tmp_path, shelf)
@@ -111,6 +113,7 @@ def test_that_release_still_running_keeps_this_one_from_starting(url: str, tmp_p
     owner.close()
 
 
+@pytest.mark.process
 def test_one_that_cannot_be_read_keeps_no_other_from_being_posted(
     url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

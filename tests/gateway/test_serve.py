@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from tests.fakes.provider import Provider
 
+pytestmark = pytest.mark.process
+
 
 class Started:
     """`turnpike serve --port 0` in a directory of its own."""

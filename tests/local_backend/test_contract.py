@@ -21,6 +21,8 @@ from local_backend.supervisor import LocalModelFailed, Supervisor
 from tests.local_backend.conftest import Backend
 from tests.local_backend.trees import eventually, everyone, named, record_in, survivors
 
+pytestmark = pytest.mark.process
+
 STAND_IN = Path(__file__).with_name("gateway_stand_in.py")
 WEATHER = {
     "type": "function",

@@ -17,6 +17,8 @@ from local_backend.launch import GUARDIAN
 from local_backend.processes import Named, Record, boot_id, clear_leftovers, members, read_record
 from tests.local_backend.trees import eventually, everyone, survivors
 
+pytestmark = pytest.mark.process
+
 # A ward that starts one more in a session of its own: no signal to the ward's group reaches that one.
 ESCAPING = "setsid sleep 600 & sleep 600 & wait"
 

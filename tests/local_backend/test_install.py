@@ -32,6 +32,8 @@ from local_backend.install import (
 from local_backend.pip import Pip, counts, last_error, share, told
 from local_backend.progress import Step, drawn, shown_on
 
+pytestmark = pytest.mark.process
+
 CPU = BUILDS["cpu"]
 
 

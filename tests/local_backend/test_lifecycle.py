@@ -15,6 +15,8 @@ from local_backend.supervisor import LocalModelFailed, ReplicaState, Supervisor
 from tests.local_backend.conftest import Backend
 from tests.local_backend.trees import eventually, everyone, record_in, survivors
 
+pytestmark = pytest.mark.process
+
 
 def starts(backend: Backend) -> int:
     diary = Path(str(backend.model.args["fake-diary"]))

@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+SETTINGS: Final = """
+[pytest]
+markers =
+    gpu
+    process
+timeout_method = signal
+asyncio_default_fixture_loop_scope = function
+"""
 SKIPPING: Final = {
     "marked": "@pytest.mark.skip(reason='later')\ndef test_it(): pass",
     "inside": "def test_it(): pytest.skip('later')",
@@ -32,7 +40,7 @@ def is_compiled() -> bool:
 def run(folder: Path, tests: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
     for name, text in tests.items():
         (folder / f"test_{name}.py").write_text(f"import pytest\n{text}\n")
-    (folder / "pytest.ini").write_text("[pytest]\nmarkers = gpu\nasyncio_default_fixture_loop_scope = function\n")
+    (folder / "pytest.ini").write_text(SETTINGS)
     command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider"]
     command += ["--continue-on-collection-errors", str(folder)]
     if is_compiled():
@@ -64,3 +72,44 @@ def test_the_tests_of_one_build_do_not_run_on_the_other(tmp_path: Path) -> None:
     finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert finished.returncode == pytest.ExitCode.USAGE_ERROR
     assert all(name in finished.stderr for name in hot_modules())
+
+
+STARTING: Final = """
+import subprocess, sys
+def start(): subprocess.run([sys.executable, "-c", ""], check=True)
+@pytest.fixture
+def started(): start()
+"""
+
+
+@pytest.mark.slow  # a run of pytest of its own
+def test_whoever_starts_a_process_is_marked_so(tmp_path: Path) -> None:
+    body = STARTING + (
+        "def test_itself(): start()\n"
+        "def test_by_a_fixture(started): pass\n"
+        "@pytest.mark.process\ndef test_marked(started): start()\n"
+        "def test_none(): subprocess.run(['git', '--version'], check=True)\n"
+    )
+    finished = run(tmp_path, {"starting": body})
+    assert "2 failed, 2 passed in" in finished.stdout
+    assert finished.stdout.count(f"mark it @pytest.mark.process: it started {sys.executable}") >= 2
+
+
+HANGING: Final = """
+import time, pathlib
+@pytest.fixture
+def service():
+    yield
+    pathlib.Path(__file__).with_name("gone").touch()
+@pytest.mark.timeout(1)
+def test_hangs(service): time.sleep(50)
+def test_next(service): pass
+"""
+
+
+@pytest.mark.slow  # a run of pytest of its own
+def test_one_that_hangs_fails_is_taken_down_and_the_others_go_on(tmp_path: Path) -> None:
+    finished = run(tmp_path, {"hanging": HANGING})
+    assert "1 failed, 1 passed in" in finished.stdout
+    assert "Timeout (>1.0s)" in finished.stdout
+    assert (tmp_path / "gone").exists()

@@ -15,6 +15,8 @@ from tests.tidy.repository import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.process
+
 SCRIPTS: Final = (
     ".ci/run",
     "requirements/debian.sh",

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from typing import Final
 
+import pytest
+
 from tests.tidy.repository import PACKAGES, ROOT, dotted, importable_modules, modules, settings
 
 HEAVY: Final = {
@@ -53,6 +55,7 @@ PURE: Final = {
 }
 
 
+@pytest.mark.process
 def test_importing_every_module_loads_nothing_heavy() -> None:
     names = importable_modules(*PACKAGES)
     program = (

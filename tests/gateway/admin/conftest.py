@@ -1,6 +1,5 @@
 """One house a test, on its own database."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,21 +7,14 @@ import psycopg
 import pytest
 
 from billing.store import migrate
-from tests.gateway.admin.house import House, url_of
-
-
-@pytest.fixture(scope="session")
-def empty_books(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Migrated once: a copy of a file is what a test can afford."""
-    file = tmp_path_factory.mktemp("books") / "empty.sqlite"
-    migrate(url_of(file))
-    return file
+from tests.fixtures.books import EmptyBooks
+from tests.gateway.admin.house import House
 
 
 @pytest.fixture
-def house(tmp_path: Path, empty_books: Path) -> Iterator[House]:
+def house(tmp_path: Path, empty_books: EmptyBooks) -> Iterator[House]:
     file = tmp_path / "books.sqlite"
-    shutil.copy(empty_books, file)
+    empty_books(file)
     built = House(file)
     yield built
     built.close()

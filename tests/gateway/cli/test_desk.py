@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import uvicorn
 
-from billing.migrating import migrate
 from gateway.cli.desk import address, find_id, rows
 from gateway.cli.over_books import open_books
 from gateway.cli.over_http import HttpDesk
@@ -24,18 +23,18 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from gateway.cli.desk import Desk
+    from tests.fixtures.books import EmptyBooks
 
 NOW_AT_US = 1_795_564_800_000_000
 
 
 @pytest.fixture(params=["over the books", "over http", "over http to the fake"])
-def desk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Desk]:
+def desk(request: pytest.FixtureRequest, tmp_path: Path, empty_books: EmptyBooks) -> Iterator[Desk]:
     if request.param == "over http to the fake":
         with running(FakeGateway()) as fake:
             yield HttpDesk("127.0.0.1", fake.port, ADMIN_KEY)
         return
-    url = f"sqlite:///{tmp_path / 'turnpike.db'}"
-    migrate(url)
+    url = empty_books(tmp_path / "turnpike.db")
     with closing(open_books(url, clock=lambda: NOW_AT_US)) as books:
         if request.param == "over the books":
             yield books

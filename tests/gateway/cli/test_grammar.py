@@ -79,6 +79,7 @@ def test_wrong_usage_is_status_2_and_one_line_that_says_where_help_is(
     assert "--help`" in said.err
 
 
+@pytest.mark.process
 def test_version_and_help_import_nothing_that_is_slow() -> None:
     """They answer at once because the libraries behind the commands stay on the disk."""
     script = """
@@ -98,6 +99,7 @@ print(sorted(slow & set(sys.modules)))
     assert lines[-1] == "[]"
 
 
+@pytest.mark.process
 def test_a_reader_that_has_seen_enough_is_no_error(tmp_path) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
     script = "from gateway.cli.main import main; import sys; sys.exit(main(['config', 'schema'], {}))"
     command = f'{sys.executable} -c "{script}" | true'

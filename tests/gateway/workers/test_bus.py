@@ -177,6 +177,7 @@ async def test_large_documents_and_many_at_once(trio: tuple[Bus, Bus, Bus]) -> N
     assert await asyncio.gather(*(a.ask("b", "echo", n, wait_s=30) for n in range(2000))) == list(range(2000))
 
 
+@pytest.mark.process
 async def test_a_stopped_worker_holds_nobody_up_beyond_the_wait_and_answers_once_it_goes_on(
     tmp_path: Path, others: Others
 ) -> None:
@@ -202,6 +203,7 @@ async def test_a_stopped_worker_holds_nobody_up_beyond_the_wait_and_answers_once
     await bus.close()
 
 
+@pytest.mark.process
 async def test_a_stopped_worker_that_nobody_spoke_to_before_is_waited_for_no_longer(
     tmp_path: Path, others: Others
 ) -> None:
@@ -213,6 +215,7 @@ async def test_a_stopped_worker_that_nobody_spoke_to_before_is_waited_for_no_lon
     await bus.close()
 
 
+@pytest.mark.process
 async def test_a_killed_worker_is_known_to_be_gone_at_once_and_its_socket_goes(tmp_path: Path, others: Others) -> None:
     victim, stranger = others.start("victim"), others.start("stranger")
     bus = Bus(tmp_path, "me")

@@ -28,6 +28,7 @@ from tests.fakes.script import Says, reply
 if TYPE_CHECKING:
     from tests.e2e.gateway import Gateway, Key
     from tests.fakes.provider import Provider
+    from tests.fixtures.figures import Tell
 
 WORKERS: Final = 4
 THREADS: Final = 8
@@ -95,7 +96,7 @@ def rows(url: str) -> list[Row]:
 
 @pytest.mark.parametrize("kills", [4, pytest.param(50, marks=pytest.mark.long)])
 def test_no_kill_loses_doubles_or_changes_a_row(
-    directory: Path, one: Provider, two: Provider, database: str, kills: int
+    directory: Path, one: Provider, two: Provider, database: str, kills: int, figure: Tell
 ) -> None:
     draw = random.Random(20261125)
     one.always(MODEL, reply(Says(tokens=TOKENS), gap_s=0.005))
@@ -110,7 +111,8 @@ def test_no_kill_loses_doubles_or_changes_a_row(
         crowd.stop()
         began = time.monotonic()
         eventually(lambda: _pending(gateway) == "0.000000000", "nothing pends", within_s=PENDING_S_MAX)
-        assert time.monotonic() - began < PENDING_S_MAX
+        pended_s = time.monotonic() - began
+        assert pended_s < PENDING_S_MAX
         seen = {_user(request.body) for request in one.requests[before:]}
         eventually(lambda: seen <= {row.user for row in rows(url)}, "every request that the provider saw has a row")
         found = rows(url)
@@ -123,6 +125,13 @@ def test_no_kill_loses_doubles_or_changes_a_row(
     assert set(unknown) <= set(crowd.broken)
     assert len(unknown) <= kills * THREADS
     assert len(crowd.whole) > kills * THREADS
+    figure(
+        f"kill -9 of one of {WORKERS} workers under load, half of it streams",
+        f"{kills} kills, {THREADS} clients, {database.partition(':')[0]}",
+        f"{len(seen)} requests reached the provider; rows missing {len(seen - {row.user for row in found})}, doubled 0,"
+        f" wrong amounts {len(wrong)}; unknown {len(unknown)} of {len(crowd.broken)} broken off; nothing pending after"
+        f" {pended_s:.2f} s",
+    )
 
 
 def _kill_one(gateway: Gateway, draw: random.Random) -> None:

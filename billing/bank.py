@@ -145,11 +145,16 @@ class Bank:
         )
 
     def _room(self, call: Call, row: queries.AccountRow, leased: Sequence[queries.LeaseRow], now_at_us: int) -> Room:
-        others = [lease for lease in leased if lease.account_id == row.id and lease.boot_id != self._boot_id]
+        here = [lease for lease in leased if lease.account_id == row.id]
+        others = [lease for lease in here if lease.boot_id != self._boot_id]
+        # What of this worker's own is settled and not posted, as the database has it: the flusher may have posted more
+        # of it since the visit set out, and then it stands in the row already.
+        mine = sum(lease.amount_nano_usd for lease in here if lease.boot_id == self._boot_id)
+        unposted = max(mine - call.carried - call.open + call.forced, 0)
         limit = row.limit_nano_usd if row.limit_nano_usd is not None else 2**62
         return Room(
             limit_nano_usd=limit,
-            posted_nano_usd=row.posted_nano_usd + call.unposted,
+            posted_nano_usd=row.posted_nano_usd + unposted,
             free_nano_usd=limit - row.posted_nano_usd - row.pending_nano_usd + call.carried - call.forced,
             holds=call.holds + sum(lease.holds for lease in others),
             contended=row.contended_until_us > now_at_us,

@@ -155,8 +155,9 @@ class Bank:
         these = [lease for lease in leased if lease.account_id == row.id]
         others = [lease for lease in these if lease.boot_id != self._boot_id]
         mine = sum(lease.amount_nano_usd for lease in these if lease.boot_id == self._boot_id)
-        # What the flusher posted since the visit set out is in the row by now, and has left the lease.
-        unposted = max(min(call.unposted, mine - call.carried - call.kept - (call.open - call.forced)), 0)
+        # What of this worker's own is settled and not posted, as the database has it: the flusher may have posted more
+        # of it since the visit set out, and then it stands in the row already.
+        unposted = max(mine - call.carried - call.kept - call.open + call.forced, 0)
         limit = row.limit_nano_usd if row.limit_nano_usd is not None else 2**62
         return Room(
             limit_nano_usd=limit,

@@ -115,7 +115,6 @@ class Call(NamedTuple):
     forced: int  # taken whether there is room or not: holds that are older than the budget
     open: int
     holds: int
-    unposted: int
     slice: bool  # whether more is wanted than the wishes themselves
 
 
@@ -415,7 +414,6 @@ class Wallets:
             forced=self._calls.get(wallet, 0),
             open=wallet.open,
             holds=wallet.holds,
-            unposted=wallet.settled - wallet.posted,
             slice=not leaving,
         )
 

@@ -249,3 +249,30 @@ def test_what_another_worker_held_when_it_last_told_and_uses_no_more_is_asked_ba
     crew.settle(0, held, CENT)
     assert query(url, "SELECT amount_nano_usd - open_nano_usd FROM leases") == [(0,)], "nobody was told yet"
     assert isinstance(crew.admit(1, hold(2, amount_nano_usd=99 * CENT)), Hold)
+
+
+def test_what_is_posted_while_a_wish_is_on_its_way_counts_once(url: str, crewed: Crewed) -> None:
+    give_budget(url)
+    crew = crewed(2)
+    for worker, number, amount in ((0, 1, 46), (1, 2, 50)):
+        held = crew.admit(worker, hold(number, amount_nano_usd=amount * CENT))
+        assert isinstance(held, Hold)
+    crew.settle(0, hold(1, amount_nano_usd=46 * CENT), 46 * CENT)
+    books = crew.books[0]
+    visit = books.wallets.visit
+
+    def overtaken(wanted: Visit, done: Callable[[Found | Exception], None]) -> None:
+        books.flush()
+        visit(wanted, done)
+
+    books.wallets.visit = overtaken
+    assert isinstance(crew.admit(0, hold(3, amount_nano_usd=10 * CENT)), BudgetBusy)
+
+
+def test_what_is_settled_and_not_posted_yet_is_spent(url: str, crewed: Crewed) -> None:
+    give_budget(url)
+    crew = crewed(1)
+    held = crew.admit(0, hold(1, amount_nano_usd=96 * CENT))
+    assert isinstance(held, Hold)
+    crew.settle(0, held, 96 * CENT)
+    assert isinstance(crew.admit(0, hold(2, amount_nano_usd=10 * CENT)), BudgetExhausted)

@@ -115,7 +115,11 @@ def _owner(client: httpx.Client, gateway: Gateway) -> int:
     """The worker at the other end of the client's one connection."""
     [connection] = client._transport._pool.connections  # type: ignore[attr-defined]
     stream = connection._connection._network_stream
-    ours = stream.get_extra_info("client_addr")[1]
+    return owner_of(stream.get_extra_info("client_addr")[1], gateway)
+
+
+def owner_of(ours: int, gateway: Gateway) -> int:
+    """The worker at the other end of the connection from that port of ours, once it has accepted it."""
     wanted = f"0100007F:{gateway.port:04X} 0100007F:{ours:04X}"
     lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
     # The kernel may tell a line twice while others come and go.

@@ -9,8 +9,9 @@ import pytest
 
 from billing.books import EntryKind
 from billing.holds import Hold
-from billing.wallets import BudgetBusy, BudgetExhausted
+from billing.wallets import RECALL_MS, BudgetBusy, BudgetExhausted
 from tests.billing.budget_rows import give_budget, set_limit
+from tests.billing.conftest import now_us
 from tests.billing.crew import Crew, kill
 from tests.billing.ledger_rows import query
 from tests.billing.makers import hold
@@ -31,7 +32,13 @@ def crewed(url: str, tmp_path: Path) -> Iterator[Crewed]:
     with ExitStack() as stack:
 
         def made(workers: int) -> Crew:
-            crew = Crew(url, tmp_path, workers)
+            late_us = 0
+
+            def patience() -> None:
+                nonlocal late_us
+                late_us += RECALL_MS * 1000
+
+            crew = Crew(url, tmp_path, workers, clock=lambda: now_us() + late_us, patience=patience)
             stack.callback(crew.close)
             return crew
 

@@ -66,9 +66,12 @@ class Ledger:
 
     def leases(self) -> list[tuple[int, str, int, int]]:
         """Number, boot, amount, holds."""
-        return [(int(i), boot, a, h) for i, boot, a, h in self._all(
-            "SELECT id, boot_id, amount_nano_usd, holds FROM leases WHERE amount_nano_usd > 0 ORDER BY id"
-        )]
+        return [
+            (int(i), boot, a, h)
+            for i, boot, a, h in self._all(
+                "SELECT id, boot_id, amount_nano_usd, holds FROM leases WHERE amount_nano_usd > 0 ORDER BY id"
+            )
+        ]
 
     def of_worker(self, index: int) -> tuple[int, str, int, int] | None:
         return next((lease for lease in self.leases() if lease[1].startswith(f"{index}-")), None)

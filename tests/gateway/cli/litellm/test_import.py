@@ -56,7 +56,10 @@ def not_converted(said: Said) -> list[str]:
 
 def test_everything_comes_over_and_a_second_time_nothing(proxy: Home, litellm_url: str) -> None:
     said = brought(proxy, "--database", litellm_url)
-    assert (said.status, said.err) == (
+    # What the openings bring over a budget's threshold is told before.
+    *crossed, summary = said.err.splitlines(keepends=True)
+    assert {json.loads(line)["event"] for line in crossed} <= {"budget_threshold", "budget_soft_limit"}
+    assert (said.status, summary) == (
         0,
         (
             "brought: 1 of 1 organizations, 2 of 2 teams, 3 of 3 users, 2 of 2 members, 4 of 4 keys, 11 of 11 budgets; "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -16,6 +15,7 @@ from billing.migrating import migrate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # What a copy of PostgreSQL's is made by: whole files, where the other way goes through the log page by page.
 COPY: Final = "STRATEGY FILE_COPY"

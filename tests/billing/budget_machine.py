@@ -122,7 +122,8 @@ class Money(RuleBasedStateMachine):
         return self.limits[account.budget_id] - self.posted[account] - self.pending[account]
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
-        return self.reader.execute(sql).fetchall()
+        found: list[tuple[Any, ...]] = self.reader.execute(sql).fetchall()
+        return found
 
     def living(self, worker: int) -> int:
         """That worker, or the next one that is not dead."""

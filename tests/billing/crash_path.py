@@ -197,10 +197,8 @@ class Said:
         exact = [(int(EntryKind.ACTUAL), min(self.cost, HELD))]
         if self.cost > HELD:
             exact.append((int(EntryKind.OVERRUN), self.cost - HELD))
-        if "told" in self.words:
-            flying = [estimated]
-        else:
-            flying = [unknown, estimated] if "telling" in self.words else [unknown]
+        told, telling = "told" in self.words, "telling" in self.words
+        flying = [*([] if told else [unknown]), *([estimated] if told or telling else [])]
         match self.words:
             case words if "paid" in words:
                 return [exact]

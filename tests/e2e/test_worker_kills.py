@@ -128,8 +128,9 @@ def test_no_kill_loses_doubles_or_changes_a_row(
     figure(
         f"kill -9 of one of {WORKERS} workers under load, half of it streams",
         f"{kills} kills, {THREADS} clients, {database.partition(':')[0]}",
-        f"{len(seen)} requests reached the provider; rows missing {len(seen - {row.user for row in found})}, doubled 0,"
-        f" wrong amounts {len(wrong)}; unknown {len(unknown)} of {len(crowd.broken)} broken off; nothing pending after"
+        f"{len(seen)} requests reached the provider; rows missing {len(seen - {row.user for row in found})},"
+        f" doubled {len(found) - len({row.user for row in found})}, wrong amounts {len(wrong)};"
+        f" unknown {len(unknown)} of {len(crowd.broken)} broken off; nothing pending after"
         f" {pended_s:.2f} s",
     )
 

@@ -111,11 +111,14 @@ class Bank:
                 wait.wait(0.5)
 
     def _transact(self, tx: Connection, visit: Visit) -> Found:
+        found = self._visited(tx, visit) if visit.calls else NOTHING_FOUND
+        # After the accounts: whoever takes both takes them in this order, so that nothing deadlocks.
         if visit.told:
             queries.tell_leases(tx, visit.told, self._boot_id)
+        return found
+
+    def _visited(self, tx: Connection, visit: Visit) -> Found:
         calls = visit.calls
-        if not calls:
-            return NOTHING_FOUND
         rows = queries.stand_before(tx, [(call.rule, call.account, call.id) for call in calls])
         leased = queries.leases_of(tx, [row.id for row in rows])
         rooms = [self._room(call, row, leased, visit.now_at_us) for call, row in zip(calls, rows, strict=True)]

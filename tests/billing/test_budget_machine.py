@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
 def blank(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Blank]:
     server = request.getfixturevalue("postgres_url") if request.param == "postgresql" else None
     with blank_books(server, tmp_path) as made:

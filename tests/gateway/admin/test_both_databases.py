@@ -14,7 +14,7 @@ REPORTS = {
 }
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.process)])
 def either(request: pytest.FixtureRequest) -> House:
     found: House = request.getfixturevalue("house" if request.param == "sqlite" else "house_on_postgresql")
     return found

@@ -42,9 +42,9 @@ test: dev chromium curl node
 	@$(MAKE) test-compiled
 	@$(MAKE) test-others
 
-# For the hand that is coding: what starts no gateway, no command and no database.
+# For the hand that is coding: what starts no gateway, no command and no database server.
 test-fast: dev
-	$(PYTEST) -m "not process and not slow and not long" $(SPREAD) $(ARGS)
+	$(PYTEST) -m "not process and not desk and not slow and not long" $(SPREAD) $(ARGS)
 
 test-long: dev chromium curl node
 	$(PYTEST) -m long -o faulthandler_timeout=7200 --figures bench/RESULTS.md $(ARGS)

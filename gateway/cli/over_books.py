@@ -9,7 +9,6 @@ import asyncio
 import hashlib
 import json
 import secrets
-import sys
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -21,16 +20,14 @@ from billing.keys import KeyRing
 from billing.store import Store
 from gateway.admin.app import build_admin
 from gateway.admin.rooms import AdminRooms
-from gateway.alerts import as_line
 from gateway.cli.desk import answer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableMapping, Sequence
+    from collections.abc import Callable, Mapping, MutableMapping
     from pathlib import Path
 
     from starlette.types import ASGIApp
 
-    from billing.alerts import BudgetEvent
     from billing.budget_events import Alerts
     from billing.price import Price
 
@@ -84,12 +81,12 @@ def open_books(
     alerts: Alerts | None = None,
     configured_prices: Callable[[], Mapping[tuple[str, str], Price]] = dict,
 ) -> BooksDesk:
-    """An open database, already at this release's schema, behind the admin app. What it crosses of `alerts` is told
-    on standard error; webhooks are told by the next gateway.
+    """An open database, already at this release's schema, behind the admin app. What it crosses of `alerts` waits for
+    the next gateway, which tells the webhooks.
     """
     store = Store(database_url)
     if alerts is not None:
-        store.tell(Watch(alerts, _log))
+        store.tell(Watch(alerts, len))  # a command has no log
     key = secrets.token_hex(32)
     rooms = AdminRooms(
         store=store,
@@ -111,10 +108,6 @@ def _sign(store: Store, state: Path | None, clock: Callable[[], int]) -> None:
     """What the command has added to the audit log is signed, as a gateway's changes are."""
     if state is not None:
         AuditHead(state, store.engine).put(clock())
-
-
-def _log(events: Sequence[BudgetEvent]) -> None:
-    sys.stderr.write(b"".join(map(as_line, events)).decode())
 
 
 async def _call(app: ASGIApp, scope: MutableMapping[str, Any], body: bytes) -> tuple[int, bytes]:

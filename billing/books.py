@@ -86,6 +86,7 @@ _OVERRUN: Final = int(EntryKind.OVERRUN)
 _SAVING: Final = int(EntryKind.SAVING)
 
 _NO_USAGE: Final = Usage()
+_tuple: Final = tuple.__new__  # a named tuple's own constructor is interpreted, and costs a quarter of a settlement
 
 _Name = tuple[str, int]
 _Open = tuple[Hold, int, tuple[Wallet, ...]]  # a hold, where the journal has it, and what it was taken from
@@ -313,7 +314,7 @@ class Books:
         self._pending_nano_usd -= held[12]
         if self._progress:
             self._progress.pop(name, None)
-        self._flusher.settled.append(Posting(held, usage, cost_nano_usd, code, segment, wallets))
+        self._flusher.settled.append(_tuple(Posting, (held, usage, cost_nano_usd, code, segment, wallets)))
 
     def settle_unknown(self, hold: Hold) -> tuple[Usage, int]:
         """The same of an attempt of which nothing was heard; answers what it was charged."""

@@ -19,10 +19,11 @@ from billing.audit import Actor, record
 from billing.audit_head import AuditHead
 from billing.budget_events import Watch
 from billing.database import writing
+from billing.entry_rows import WRITERS_MAX, quarter_rows, quarter_sums
 from billing.heads import Heads
 from billing.holds import REQUEST_ID_CHARS_MAX, EntryKind
 from billing.interned import CostDimensions, cost_row, other_row, tags_of
-from billing.ledger import EPOCH_US, WRITERS_MAX
+from billing.ledger import EPOCH_US
 from billing.money import AMOUNT_NANO_USD_MAX
 from billing.price import UNPRICED, Price, Usage
 from billing.queries import corrections as q
@@ -354,5 +355,5 @@ def _write(
     queries.insert_batch(tx, batch)
     if any(line.charge is not None for line in lines):
         # A closed lease, which is nobody's charge, bounds what a budget may have lost: no cost of anybody's.
-        queries.add_to_usage(tx, batch)
+        queries.add_to_usage(tx, quarter_rows(quarter_sums(rows)))
     return batch.last_id, batch.hash

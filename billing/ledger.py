@@ -12,12 +12,25 @@ from sqlalchemy import Connection, Engine
 
 from billing import queries
 from billing.database import writing
+from billing.entry_rows import (
+    WRITERS_MAX,
+    Credit,
+    Debit,
+    QuarterSums,
+    credit_of,
+    debit_of,
+    entry_rows,
+    parted,
+    quarter_rows,
+    quarter_sums,
+    taken_from,
+)
 from billing.heads import Heads
-from billing.holds import EntryKind, Hold, Posting, charge_of
+from billing.holds import Posting, charge
 from billing.interned import cost_row, other_row, tags_of
-from billing.price import UNPRICED, Price, Usage
+from billing.price import Price
 from billing.request_log import RequestRow, pack_request
-from billing.scopes import Account, Rule, Rulebook
+from billing.scopes import Account, Dimensions, Rulebook
 from billing.seal import WHOLE, Imprints, account_digest, batch_hash, head_of, price_digest
 from billing.usage_span import QUARTER_US
 from billing.wallets import Wallet
@@ -27,26 +40,26 @@ if TYPE_CHECKING:
     from billing.budget_events import Alerts
 
 ACCOUNTS_MAX: Final = 100_000  # remembered; end users may be many
+BOUND_MAX: Final = 10_000  # charges whose budget accounts are remembered
 PRICES_MAX: Final = 10_000
-WRITERS_MAX: Final = 4096  # an id's last 12 bits, so that writers never meet
 
 EPOCH_US: Final = 1_735_689_600_000_000  # 2025: 51 bits of microseconds since then last for 71 years
-_SAVING: Final = int(EntryKind.SAVING)
-_ACTUAL: Final = int(EntryKind.ACTUAL)
-_OVERRUN: Final = int(EntryKind.OVERRUN)
 _json: Final = msgspec.json.Encoder(order="deterministic")
 
-_Dimensions = tuple[str, str | None, str | None, str | None, str, str, tuple[str, ...], str | None]
+
+_Place = tuple[int, int]  # a quarter hour, and the account that is charged in it
 
 
 @dataclass(slots=True)
 class _Known:
     """What has an id already. Prices go by identity (and are kept alive by it): hashing one costs more than its row."""
 
-    debits: dict[_Dimensions, int] = field(default_factory=dict)
-    credits: dict[tuple[str, str], int] = field(default_factory=dict)  # by side and provider
+    debits: dict[Debit, int] = field(default_factory=dict)
+    charges: dict[int, Dimensions] = field(default_factory=dict)  # by debited account: as budgets see it
+    credits: dict[Credit, int] = field(default_factory=dict)
     prices: dict[int, tuple[Price, int]] = field(default_factory=dict)
     budgeted: dict[Account, int] = field(default_factory=dict)
+    bound: dict[_Place, tuple[int, ...]] = field(default_factory=dict)  # to which budget accounts it is charged
     imprints: Imprints = field(default_factory=Imprints)
 
 
@@ -74,14 +87,13 @@ class Ledger:
 
     def post(self, postings: Sequence[Posting], requests: Iterable[RequestRow], now_at_us: int, *, again: bool) -> None:
         """All of it or nothing. `again`: an earlier try may have gone through, so look before writing."""
-        taken = leaving = _taken_from(postings)
-        if any(posting[3] == _OVERRUN for posting in postings):
-            postings = [part for posting in postings for part in split(posting)]
+        taken = leaving = taken_from(postings)
+        postings = parted(postings)
         try:
             with self._engine.begin() as tx:
                 if again:
                     postings = _not_yet_posted(tx, postings)
-                    leaving = _taken_from(postings)
+                    leaving = taken_from(postings)
                 end = before = self._end or queries.chain_end(tx, self._writer)
                 if postings:
                     end = self._write(tx, postings, leaving, end, now_at_us)
@@ -128,14 +140,15 @@ class Ledger:
         except KeyError:
             self._learn(tx, postings, now_at_us)
             rows = self._rows(postings, first_id, counted)
-        posted = self._posted_to(tx, postings, rows)
+        sums = quarter_sums(rows)
+        posted = self._posted_to(tx, sums)
         queries.insert_entries(tx, rows)
         head = head_of(rows, self._writer, now_at_us)
         imprints = self._known.imprints
         digest = batch_hash(prev_hash, head, rows, imprints.accounts, imprints.prices)
         batch = queries.BatchRow(*head, prev_hash, digest, WHOLE)
         queries.insert_batch(tx, batch)
-        queries.add_to_usage(tx, batch)
+        queries.add_to_usage(tx, quarter_rows(sums))
         # Last, because from here to the commit nobody else comes to these accounts.
         leased = {wallet.id: amount for wallet, amount in leaving.items()}
         queries.post_to_accounts(tx, posted, leased, self._boot_id)
@@ -152,85 +165,60 @@ class Ledger:
         version = queries.control_version(tx, "budgets")
         if version != self._rules_version:
             self._rulebook, self._rules_version = Rulebook(tuple(queries.budget_rules(tx))), version
+            self._known.bound.clear()
 
-    def _posted_to(self, tx: Connection, postings: Sequence[Posting], rows: Sequence[queries.Row]) -> dict[int, int]:
+    def _posted_to(self, tx: Connection, sums: Mapping[_Place, QuarterSums]) -> dict[int, int]:
         """What the batch adds to which budget accounts: to all that match now, whatever each hold was taken from."""
         self._met_now = frozenset()
         if not self._rulebook.rules:
             return {}
-        # By cost account, whose id stands for all that a charge is made of, and by quarter hour, which no window cuts.
-        sums: dict[tuple[int, int], int] = {}
-        of: dict[tuple[int, int], Hold] = {}
-        for posting, row in zip(postings, rows, strict=True):
-            amount = posting[2]
-            if amount and posting[3] != _SAVING:
-                hold = posting[0]
-                charged = row[6], hold[2] // QUARTER_US
-                if charged in sums:
-                    sums[charged] += amount
-                else:
-                    sums[charged], of[charged] = amount, hold
-        posted: dict[Account, int] = {}
-        rules: dict[Account, Rule] = {}
-        for charged, amount in sums.items():
-            for rule, account in self._rulebook.accounts(charge_of(of[charged]), charged[1] * QUARTER_US):
-                rules[account] = rule
-                posted[account] = posted.get(account, 0) + amount
-        known = self._known.budgeted
-        missing = [(rule, account) for account, rule in rules.items() if account not in known]
-        if missing:
-            if len(known) > ACCOUNTS_MAX:
-                known.clear()
-                missing = [(rule, account) for account, rule in rules.items()]
-            met = queries.account_ids(tx, missing)
-            self._met_now = frozenset(met.values())
-            known.update(met)
-        return {known[account]: amount for account, amount in posted.items()}
+        bound = self._known.bound
+        if len(bound) > BOUND_MAX:
+            bound.clear()
+        costs = {place: of.cost for place, of in sums.items() if of.cost}
+        if not costs.keys() <= bound.keys():
+            self._bind(tx, costs.keys() - bound.keys())
+        posted: dict[int, int] = {}
+        for place, cost in costs.items():
+            for account_id in bound[place]:
+                posted[account_id] = posted.get(account_id, 0) + cost
+        return posted
+
+    def _bind(self, tx: Connection, places: Iterable[_Place]) -> None:
+        """Finds the budget accounts of charges that came for the first time in their quarter hour."""
+        known, charges = self._known, self._known.charges
+        # No window cuts a quarter hour.
+        found = {place: self._rulebook.accounts(charges[place[1]], place[0] * QUARTER_US) for place in places}
+        rules = {account: rule for bound in found.values() for rule, account in bound}
+        if len(known.budgeted) > ACCOUNTS_MAX:
+            known.budgeted.clear()
+        missing = [(rule, account) for account, rule in rules.items() if account not in known.budgeted]
+        met = queries.account_ids(tx, missing)
+        self._met_now = frozenset(met.values())
+        known.budgeted.update(met)
+        for place, accounts in found.items():
+            known.bound[place] = tuple(known.budgeted[account] for _, account in accounts)
 
     def _rows(self, postings: Sequence[Posting], first_id: int, counted: Mapping[str, int]) -> list[queries.Row]:
-        """The entries as stored. Dense, because it runs once per request: 1 us."""
-        debits, credited, prices = self._known.debits, self._known.credits, self._known.prices
-        rows: list[queries.Row] = []
-        row_id = first_id
-        for hold, usage, amount, kind, _, _ in postings:
-            (
-                request_id, attempt, at_us, key, team, user, end_user, provider, model, _, tags, price, _, organization,
-                _,
-            ) = hold  # fmt: skip
-            rows.append(
-                (
-                    row_id,
-                    first_id,
-                    request_id,
-                    attempt,
-                    kind,
-                    0,
-                    debits[key, team, user, end_user, provider, model, tags, organization],
-                    credited[_side(kind, price), provider],
-                    amount,
-                    1 if counted.get(request_id, attempt) == attempt and kind != _OVERRUN else 0,
-                    *usage,
-                    prices[id(price)][1],
-                    at_us,
-                )
-            )
-            row_id += WRITERS_MAX
-        return rows
+        known = self._known
+        return entry_rows(postings, first_id, counted, known.debits, known.credits, known.prices)
 
     def _learn(self, tx: Connection, postings: Sequence[Posting], now_at_us: int) -> None:
         known = self._known
         if len(known.debits) > ACCOUNTS_MAX:
             known.debits.clear()
+            known.charges.clear()
             known.imprints.keep_accounts(known.credits.values())
         if len(known.prices) > PRICES_MAX:
             known.prices.clear()
-        debits = {_dimensions(p) for p in postings} - known.debits.keys()
-        credit_accounts = {(_side(p.kind, p.hold.price), p.hold.provider) for p in postings} - known.credits.keys()
+        debits = {debit_of(p) for p in postings} - known.debits.keys()
+        credit_accounts = {credit_of(p) for p in postings} - known.credits.keys()
         cost_rows = {dimensions: cost_row(dimensions) for dimensions in debits}
         credit_rows = {credit: other_row(*credit) for credit in credit_accounts}
         rows: list[queries.Row] = [*cost_rows.values(), *credit_rows.values()]
         ids = queries.intern_accounts(tx, rows)
         known.debits.update((dimensions, ids[row[0]]) for dimensions, row in cost_rows.items())
+        known.charges.update((ids[row[0]], _charge(dimensions)) for dimensions, row in cost_rows.items())
         known.credits.update((credit, ids[row[0]]) for credit, row in credit_rows.items())
         tags = {row[0]: tags_of(dimensions) for dimensions, row in cost_rows.items()}
         queries.insert_account_tags(tx, [(ids[name], *tag) for name in tags for tag in tags[name].items()])
@@ -245,51 +233,9 @@ class Ledger:
                 known.imprints.prices[stored[0]] = price_digest(stored)
 
 
-def split(posting: Posting) -> tuple[Posting, ...]:
-    """An overrun is two entries: what the hold covered, and what was billed beyond it."""
-    held = posting.hold.amount_nano_usd
-    if posting.kind != _OVERRUN:
-        return (posting,)
-    return (
-        posting._replace(amount_nano_usd=held, kind=_ACTUAL),
-        posting._replace(amount_nano_usd=posting.amount_nano_usd - held, usage=Usage(), wallets=()),
-    )
-
-
-def _taken_from(postings: Iterable[Posting]) -> dict[Wallet, int]:
-    """What comes out of which slice: of each hold what it cost, at most all of it."""
-    # Equal charges share one tuple, so its wallets are gone through once a batch, not once a row.
-    sums: dict[int, int] = {}
-    tuples: dict[int, tuple[Wallet, ...]] = {}
-    for posting in postings:
-        wallets = posting[5]
-        if wallets:
-            amount = min(posting[2], posting[0][12])
-            at = id(wallets)
-            if at in sums:
-                sums[at] += amount
-            else:
-                sums[at], tuples[at] = amount, wallets
-    taken: dict[Wallet, int] = {}
-    for at, amount in sums.items():
-        for wallet in tuples[at]:
-            taken[wallet] = taken.get(wallet, 0) + amount
-    return taken
-
-
-def _side(kind: int, price: Price) -> str:
-    if kind == _SAVING:
-        return "memo"
-    # Nobody has said yet what this costs: it waits in suspense to be repriced.
-    return "suspense" if price.version == UNPRICED.version else "payable"
-
-
-def _dimensions(posting: Posting) -> _Dimensions:
-    hold = posting.hold
-    return (
-        *(hold.key_id, hold.team_id, hold.user_id, hold.end_user, hold.provider, hold.model, hold.tags),
-        hold.organization_id,
-    )
+def _charge(debit: Debit) -> Dimensions:
+    key_id, team_id, user_id, end_user, provider, model, tags, organization_id = debit
+    return charge(organization_id, team_id, user_id, key_id, end_user, provider, model, tags)
 
 
 def _not_yet_posted(tx: Connection, postings: Sequence[Posting]) -> list[Posting]:

@@ -17,8 +17,8 @@ from sqlalchemy.exc import DatabaseError
 from billing import queries
 from billing.audit import wrong_rows
 from billing.audit_head import lost, read_audit_heads
+from billing.entry_rows import WRITERS_MAX
 from billing.heads import Head, read_heads
-from billing.ledger import WRITERS_MAX
 from billing.queries import verify as q
 from billing.seal import ROWS_ALONE, WHOLE, account_digest, batch_hash, head_of, price_digest, rows_hash
 

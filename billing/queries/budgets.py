@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, delete, func, or_, select, update
 
 from billing import tables as t
-from billing.queries.rows import any_of, insert
+from billing.queries.rows import any_of, change, insert, with_ids
 from billing.scopes import Account, Rule
 from billing.usage_span import QUARTER_US
 from billing.windows import Window
@@ -48,7 +48,20 @@ class LeaseChange(NamedTuple):
     taken_at_us: int
 
 
-_ACCOUNT_COLUMNS: Final = tuple(_a[name] for name in AccountRow._fields)
+# Text where admission and the flusher come along: putting a statement together costs more than executing it, while the
+# event loop waits for the interpreter.
+_ACCOUNTS: Final = f"SELECT {', '.join(AccountRow._fields)} FROM budget_accounts WHERE id {{ids}}"  # noqa: S608
+_LOCKED: Final = " ORDER BY id FOR UPDATE"
+_LEASES: Final = f"SELECT {', '.join(LeaseRow._fields)} FROM leases WHERE account_id {{ids}}"  # noqa: S608
+_CHANGE_PENDING: Final = (
+    "UPDATE budget_accounts SET pending_nano_usd = pending_nano_usd + ?, contended_until_us = ? WHERE id = ?"
+)
+_TELL_LEASE: Final = "UPDATE leases SET open_nano_usd = ?, holds = ? WHERE account_id = ? AND boot_id = ?"
+_POST: Final = (
+    "UPDATE budget_accounts SET posted_nano_usd = posted_nano_usd + ?, pending_nano_usd = pending_nano_usd - ?"
+    " WHERE id = ?"
+)
+_TAKE: Final = "UPDATE leases SET amount_nano_usd = amount_nano_usd - ? WHERE account_id = ? AND boot_id = ?"
 
 
 def share_budgets(tx: Connection) -> None:
@@ -77,10 +90,8 @@ def stand_before(tx: Connection, wanted: Sequence[tuple[Rule, Account, int]]) ->
     """The accounts, made where missing and locked in the order of their ids, so that nothing deadlocks."""
     ids = account_ids(tx, [(rule, account) for rule, account, known in wanted if not known])
     places = [known or ids[account] for _, account, known in wanted]
-    statement = select(*_ACCOUNT_COLUMNS).where(_a.id.in_(sorted(set(places)))).order_by(_a.id)
-    if tx.dialect.name == "postgresql":
-        statement = statement.with_for_update()
-    found = {row.id: AccountRow(*row) for row in tx.execute(statement)}
+    lock = _LOCKED if tx.dialect.name == "postgresql" else ""
+    found = {row[0]: AccountRow(*row) for row in with_ids(tx, _ACCOUNTS + lock, sorted(set(places)))}
     return [found[place] for place in places]
 
 
@@ -158,8 +169,7 @@ def scoped(rule: Rule, subject: str) -> ColumnElement[bool]:
 
 
 def leases_of(tx: Connection, ids: Iterable[int]) -> list[LeaseRow]:
-    columns = (_l.account_id, _l.boot_id, _l.amount_nano_usd, _l.open_nano_usd, _l.holds)
-    return [LeaseRow(*row) for row in tx.execute(select(*columns).where(_l.account_id.in_(sorted(set(ids)))))]
+    return [LeaseRow(*row) for row in with_ids(tx, _LEASES, sorted(set(ids)))]
 
 
 def lease_serial(tx: Connection, account_id: int, boot_id: str) -> int | None:
@@ -169,13 +179,7 @@ def lease_serial(tx: Connection, account_id: int, boot_id: str) -> int | None:
 
 def change_pending(tx: Connection, changes: Sequence[tuple[int, int, int]]) -> None:
     """Rows: account, what is added to its pending amount, until when it is contended."""
-    if changes:
-        statement = (
-            update(t.budget_accounts)
-            .where(_a.id == bindparam("of"))
-            .values(pending_nano_usd=_a.pending_nano_usd + bindparam("more"), contended_until_us=bindparam("until"))
-        )
-        tx.execute(statement, [{"of": of, "more": more, "until": until} for of, more, until in sorted(changes)])
+    change(tx, _CHANGE_PENDING, [(more, until, of) for of, more, until in sorted(changes)])
 
 
 def change_leases(tx: Connection, changes: Sequence[LeaseChange]) -> None:
@@ -192,36 +196,13 @@ def change_leases(tx: Connection, changes: Sequence[LeaseChange]) -> None:
 
 def tell_leases(tx: Connection, told: Iterable[tuple[int, int, int]], boot_id: str) -> None:
     """Rows: account, what is open on this boot's lease of it, in how many holds."""
-    statement = (
-        update(t.leases)
-        .where(_l.account_id == bindparam("of"), _l.boot_id == boot_id)
-        .values(open_nano_usd=bindparam("now_open"), holds=bindparam("now_holds"))
-    )
-    tx.execute(statement, [{"of": of, "now_open": opened, "now_holds": holds} for of, opened, holds in sorted(told)])
+    change(tx, _TELL_LEASE, [(opened, holds, of, boot_id) for of, opened, holds in sorted(told)])
 
 
 def post_to_accounts(tx: Connection, more: Mapping[int, int], less: Mapping[int, int], boot_id: str) -> None:
     """Adds what a batch spent to its accounts, and takes what came out of this worker's leases from them."""
-    rows = [{"of": of, "more": more.get(of, 0), "less": less.get(of, 0)} for of in sorted(more.keys() | less.keys())]
-    if not rows:
-        return
-    statement = (
-        update(t.budget_accounts)
-        .where(_a.id == bindparam("of"))
-        .values(
-            posted_nano_usd=_a.posted_nano_usd + bindparam("more"),
-            pending_nano_usd=_a.pending_nano_usd - bindparam("less"),
-        )
-    )
-    tx.execute(statement, rows)
-    taken = [{"of": of, "less": amount} for of, amount in sorted(less.items()) if amount]
-    if taken:
-        statement = (
-            update(t.leases)
-            .where(_l.account_id == bindparam("of"), _l.boot_id == boot_id)
-            .values(amount_nano_usd=_l.amount_nano_usd - bindparam("less"))
-        )
-        tx.execute(statement, taken)
+    change(tx, _POST, [(more.get(of, 0), less.get(of, 0), of) for of in sorted(more.keys() | less.keys())])
+    change(tx, _TAKE, [(amount, of, boot_id) for of, amount in sorted(less.items()) if amount])
 
 
 def take_from_leases(tx: Connection, spent: Mapping[int, int], journal: str) -> None:
@@ -238,7 +219,7 @@ def take_from_leases(tx: Connection, spent: Mapping[int, int], journal: str) -> 
 
 
 def account_rows(tx: Connection, ids: Iterable[int]) -> list[AccountRow]:
-    return [AccountRow(*row) for row in tx.execute(select(*_ACCOUNT_COLUMNS).where(_a.id.in_(sorted(set(ids)))))]
+    return [AccountRow(*row) for row in with_ids(tx, _ACCOUNTS, sorted(set(ids)))]
 
 
 def return_leases(tx: Connection, journal: str, boot_id: str) -> int:

@@ -11,8 +11,7 @@ from sqlalchemy import Connection, select
 
 from billing import tables as t
 from billing.holds import EntryKind
-from billing.queries.rows import Row, chunks, insert, mark
-from billing.usage_span import QUARTER_US
+from billing.queries.rows import Row, chunks, insert
 
 HASH_START: Final = bytes(32)  # before a writer's first batch
 ENTRY_COLUMNS: Final = tuple(t.entries.c.keys())
@@ -23,6 +22,10 @@ _PRICE_COLUMNS: Final = ("version", "document", "seen_at_us")
 _USAGE_SUMS: Final = (
     *("requests", "input_tokens", "cached_input_tokens", "output_tokens", "reasoning_tokens"),
     *("cost_nano_usd", "estimated_nano_usd", "saved_nano_usd"),
+)
+_USAGE_COLUMNS: Final = ("quarter", "account_id", *_USAGE_SUMS)
+_ADDED: Final = " ON CONFLICT (quarter, account_id) DO UPDATE SET " + ", ".join(
+    f"{name} = usage_quarters.{name} + excluded.{name}" for name in _USAGE_SUMS
 )
 
 
@@ -99,23 +102,13 @@ def intern_price(tx: Connection, version: str, document: str, seen_at_us: int) -
     return tuple(tx.execute(select(t.prices).where(t.prices.c.document == document)).one())
 
 
-def add_to_usage(tx: Connection, batch: BatchRow) -> None:
-    """Adds a batch's entries to their quarter hours; summed by the database, outside the interpreter lock."""
-    values = usage_values()
-    columns = ", ".join(_USAGE_SUMS)
-    added = ", ".join(f"{name} = usage_quarters.{name} + excluded.{name}" for name in _USAGE_SUMS)
-    sign = mark(tx)
-    tx.exec_driver_sql(
-        f"INSERT INTO usage_quarters (quarter, account_id, {columns})"  # noqa: S608 - names from this file alone
-        f" SELECT at_us / {QUARTER_US}, debit, {values} FROM entries"
-        f" WHERE id BETWEEN {sign} AND {sign} AND batch_id = {sign} GROUP BY 1, 2"
-        f" ON CONFLICT (quarter, account_id) DO UPDATE SET {added}",
-        (batch.id, batch.last_id, batch.id),
-    )
+def add_to_usage(tx: Connection, rows: Sequence[Row]) -> None:
+    """Rows: quarter hour, account, what is added to each of its sums; in the order of the first two."""
+    insert(tx, "usage_quarters", _USAGE_COLUMNS, rows, _ADDED)
 
 
 def usage_values() -> str:
-    """What entries add to usage, in the order of its columns."""
+    """What entries add to usage, in the order of its columns, said to the database: what `entry_rows` summed, again."""
     saving, estimated = int(EntryKind.SAVING), (int(EntryKind.ESTIMATED), int(EntryKind.UNKNOWN))
     bought = f"CASE WHEN kind = {saving} THEN 0 ELSE"
     values = (

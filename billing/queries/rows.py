@@ -1,6 +1,6 @@
 """What the statements share: rows put in by the hundred, pages, marks for parameters, locks on rows."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Final
@@ -9,8 +9,9 @@ from sqlalchemy import ColumnElement, Connection, Dialect, Select, and_, or_, se
 
 from billing import tables as t
 
-# In SQLite: statements are prepared once per size and kept by the driver; a remainder is put together from these.
-_SIZES: Final = (512, 128, 32, 8, 2, 1)
+# In SQLite: statements are prepared once per size and kept by the driver; what is left over goes row by row.
+_SIZES: Final = (512, 128, 32)
+_IDS_IN_ONE: Final = 256
 
 Row = tuple[Any, ...]
 
@@ -27,6 +28,8 @@ def insert(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequence[
             part = rows[at : at + size]
             tx.exec_driver_sql(_insertion_of_rows(table, columns, size, otherwise), tuple(chain.from_iterable(part)))
             at += size
+    if at < len(rows):
+        tx.exec_driver_sql(_insertion_of_rows(table, columns, 1, otherwise), rows[at:] if at else [*rows])
 
 
 @lru_cache(maxsize=256)
@@ -45,6 +48,33 @@ def _insertion_of_columns(dialect: Dialect, table: str, columns: tuple[str, ...]
 
 def mark(tx: Connection) -> str:
     return "?" if tx.dialect.paramstyle == "qmark" else "%s"
+
+
+def change(tx: Connection, statement: str, rows: Sequence[Row]) -> None:
+    """Executes a statement for each row of parameters, in their order; `?` marks one."""
+    if rows:
+        tx.exec_driver_sql(statement.replace("?", mark(tx)), [*rows])
+
+
+def with_ids(tx: Connection, statement: str, ids: Collection[int]) -> Sequence[Any]:
+    """The rows of a statement whose `{ids}` stands for a condition: that the column before it is one of those."""
+    if not ids:
+        return ()
+    if tx.dialect.name == "postgresql":
+        return tx.exec_driver_sql(statement.format(ids="= ANY(%s)"), ([*ids],)).all()
+    found: list[Any] = []
+    wanted = [*ids]
+    for at in range(0, len(wanted), _IDS_IN_ONE):
+        few = wanted[at : at + _IDS_IN_ONE]
+        # Few lengths, so that the driver keeps what it prepared: the last one is named again.
+        few += few[-1:] * ((1 << (len(few) - 1).bit_length()) - len(few))
+        found += tx.exec_driver_sql(statement.format(ids=_among(len(few))), tuple(few))
+    return found
+
+
+@lru_cache(maxsize=16)
+def _among(count: int) -> str:
+    return f"IN ({', '.join('?' * count)})"
 
 
 def any_of(columns: Sequence[ColumnElement[Any]], rows: Sequence[Row]) -> ColumnElement[bool]:

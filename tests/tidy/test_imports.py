@@ -21,6 +21,7 @@ PURE: Final = {
     "billing.cost_export",
     "billing.demands",
     "billing.counters",
+    "billing.entry_rows",
     "billing.journal_records",
     "billing.keys",
     "billing.limits",

@@ -46,7 +46,7 @@ def test_a_crash_at_any_step_of_the_paid_path_leaves_whole_books(
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, Any] = json.loads(done.stdout)
-    assert found["deaths"] >= found["steps"] // every - 3, "some walks end a step or two earlier than the first"
+    assert found["deaths"] >= found["steps"] // every * 0.97, "some walks end a few steps earlier than the first"
     if every == 1:
         missing = [
             (when, place)

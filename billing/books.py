@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -88,7 +88,7 @@ _SAVING: Final = int(EntryKind.SAVING)
 _NO_USAGE: Final = Usage()
 _tuple: Final = tuple.__new__  # a named tuple's own constructor is interpreted, and costs a quarter of a settlement
 
-_Name = tuple[str, int]
+_Name = tuple[Any, ...]  # request and attempt; typed, the compiled code would take it apart and put it together anew
 _Open = tuple[Hold, int, tuple[Wallet, ...]]  # a hold, where the journal has it, and what it was taken from
 _logger: Final = logging.getLogger(__name__)
 
@@ -256,7 +256,7 @@ class Books:
 
     def dispatch(self, hold: Hold) -> None:
         """D: right before the first byte goes upstream."""
-        name = hold[:2]
+        name = _name(hold)
         if name not in self._reserved:
             raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is not reserved: reserve it, and dispatch it once")
         try:
@@ -278,7 +278,7 @@ class Books:
 
     def progress(self, hold: Hold, usage: Usage) -> None:
         """P: a stream's usage so far, which is what a crash would charge."""
-        name = hold[:2]
+        name = _name(hold)
         if name not in self._dispatched:
             raise HoldNotOpen(
                 f"{hold.request_id}/{hold.attempt} is not dispatched: tell progress of attempts in flight"
@@ -292,7 +292,7 @@ class Books:
         """U and S. What an unknown outcome is charged follows from its hold, whatever is given; what a budget's hold
         does not cover is an overrun.
         """
-        name = hold[:2]
+        name = _name(hold)
         opened = self._dispatched.pop(name, None)
         if opened is None:
             raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is not dispatched: settle each dispatched hold once")
@@ -318,14 +318,14 @@ class Books:
 
     def settle_unknown(self, hold: Hold) -> tuple[Usage, int]:
         """The same of an attempt of which nothing was heard; answers what it was charged."""
-        opened = self._dispatched.get(hold[:2])
+        opened = self._dispatched.get(_name(hold))
         self.settle(hold, _NO_USAGE, 0, EntryKind.UNKNOWN)
         assert opened is not None, "settle had it"
         return unknown_charge(opened[0], bound=bool(opened[2]))
 
     def release(self, hold: Hold) -> None:
         """X: nothing was sent, or the provider certainly bills nothing."""
-        name = hold[:2]
+        name = _name(hold)
         if name in self._dispatched:
             held, segment, wallets = self._dispatched.pop(name)
             self._journal.append_promised(_X, encode(name))
@@ -371,7 +371,7 @@ class Books:
         return tuple(hold for hold, _, _ in (*self._reserved.values(), *self._dispatched.values()))
 
     def _fresh_name(self, hold: Hold) -> _Name:
-        name = hold[:2]
+        name = _name(hold)
         if name in self._dispatched or name in self._reserved:
             raise HoldNotOpen(f"{hold.request_id}/{hold.attempt} is held already: number the attempts of a request")
         if len(name[0]) > REQUEST_ID_CHARS_MAX:
@@ -413,6 +413,11 @@ class Books:
         if usage is not None:
             self._journal.append(_P, encode((*name, usage)))
         self._flusher.opened[old] -= 1
+
+
+def _name(hold: Any) -> _Name:
+    name: _Name = hold[:2]
+    return name
 
 
 def _at_once(callback: Callable[[], None]) -> None:

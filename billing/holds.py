@@ -1,7 +1,7 @@
 """An attempt's hold, its kinds of entry, and how both are written into the journal."""
 
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -138,9 +138,10 @@ def encode_price(price: Price) -> msgspec.Raw:
 
 
 def encode_hold(hold: Hold, price: msgspec.Raw) -> bytes:
-    if hold[14]:
-        return encode((hold[:11], price, hold[12], hold[13], hold[14]))
-    return encode((hold[:11], price, hold[12], hold[13]))  # as every release reads it
+    fields: Any = hold  # untyped: compiled, a slice of typed fields is taken apart and put together again
+    if fields[14]:
+        return encode((fields[:11], price, fields[12], fields[13], fields[14]))
+    return encode((fields[:11], price, fields[12], fields[13]))  # as every release reads it
 
 
 def decode_hold(payload: bytes) -> Hold:

@@ -44,7 +44,7 @@ from billing.journal_damage import damage
 from billing.journal_records import Mark
 from billing.journal_sync import JournalSync
 from billing.ledger import Ledger
-from billing.price import Price, Usage
+from billing.price import FREE, Price, Usage
 from billing.recovery import outstanding, told_by_recovery
 from billing.request_log import AttemptRow, RequestRow
 from billing.scopes import Rule, Rulebook
@@ -143,6 +143,7 @@ class Books:
         heads = Heads(state, self._engine) if state is not None else None
         self._ledger = Ledger(self._engine, writer, self._boot_id, heads)
         self._flusher = Flusher(self._ledger, self._journal, clock, sink)
+        self._opened, self._settled = self._flusher.opened, self._flusher.settled
         self._bank = Bank(
             self._engine,
             boot_id=self._boot_id,
@@ -164,6 +165,7 @@ class Books:
         self._dispatched: dict[_Name, _Open] = {}
         self._progress: dict[_Name, Usage] = {}
         self._prices: dict[int, tuple[Price, msgspec.Raw]] = {}
+        self._price, self._price_record = self._encoded(FREE)  # the last one, for the next hold is likely to pin it too
         self._pending_nano_usd = 0
         self._segment = 0
 
@@ -185,7 +187,7 @@ class Books:
                 )
         self._bank.journal = self._journal.name
         self._segment = self._journal.number
-        self._flusher.opened[self._segment] = 0
+        self._opened[self._segment] = 0
         self._flusher.start(postings, requests, left, self._journal.name)
         self.reload()
         if self._threaded:
@@ -251,7 +253,8 @@ class Books:
 
     def reserve(self, hold: Hold, wallets: tuple[Wallet, ...] = NOTHING) -> None:
         """R. `wallets` are those that the hold was taken from."""
-        self._reserved[self._fresh_name(hold)] = hold, self._write_hold(hold, _R, self._journal.append), wallets
+        name = self._fresh_name(hold)
+        self._reserved[name] = hold, self._opens(self._journal.append(_R, self._record(hold))), wallets
         self._pending_nano_usd += hold.amount_nano_usd
 
     def dispatch(self, hold: Hold) -> None:
@@ -270,10 +273,11 @@ class Books:
         """Both at once, in one record, for the ordinary case in which nothing happens between the two."""
         name = self._fresh_name(hold)
         try:
-            self._dispatched[name] = hold, self._write_hold(hold, _RD, self._journal.append_promising), wallets
+            segment = self._journal.append_promising(_RD, self._record(hold))
         except JournalNotDurable:
             self._journal.append_promised(_X, encode(name))  # written, and not to be sent
             raise
+        self._dispatched[name] = hold, self._opens(segment), wallets
         self._pending_nano_usd += hold.amount_nano_usd
 
     def progress(self, hold: Hold, usage: Usage) -> None:
@@ -314,7 +318,7 @@ class Books:
         self._pending_nano_usd -= held[12]
         if self._progress:
             self._progress.pop(name, None)
-        self._flusher.settled.append(_tuple(Posting, (held, usage, cost_nano_usd, code, segment, wallets)))
+        self._settled.append(_tuple(Posting, (held, usage, cost_nano_usd, code, segment, wallets)))
 
     def settle_unknown(self, hold: Hold) -> tuple[Usage, int]:
         """The same of an attempt of which nothing was heard; answers what it was charged."""
@@ -342,11 +346,11 @@ class Books:
             self.wallets.settle(wallets, held.amount_nano_usd, 0)
         self._pending_nano_usd -= held.amount_nano_usd
         self._progress.pop(name, None)
-        self._flusher.opened[segment] -= 1
+        self._opened[segment] -= 1
 
     def saving(self, hold: Hold, usage: Usage, saved_nano_usd: int) -> None:
         """The memo of an answer from the cache. No provider was asked, so the journal has nothing to keep."""
-        self._flusher.settled.append(Posting(hold, usage, saved_nano_usd, _SAVING, 0))
+        self._settled.append(Posting(hold, usage, saved_nano_usd, _SAVING, 0))
 
     def request(self, row: RequestRow) -> None:
         """A request's row in the log and on its page, once, at its end."""
@@ -378,12 +382,17 @@ class Books:
             raise ValueError(f"request id {name[0]!r} is too long: use at most {REQUEST_ID_CHARS_MAX} characters")
         return name
 
-    def _write_hold(self, hold: Hold, mark: int, append: Callable[[int, bytes], int]) -> int:
-        price = self._prices.get(id(hold[11])) or self._encoded(hold[11])
-        segment = append(mark, encode_hold(hold, price[1]))
+    def _record(self, hold: Hold) -> bytes:
+        price = hold[11]
+        if price is not self._price:
+            self._price, self._price_record = self._prices.get(id(price)) or self._encoded(price)
+        return encode_hold(hold, self._price_record)
+
+    def _opens(self, segment: int) -> int:
+        """One more hold stands in that segment."""
         if segment != self._segment:
             self._rolled(segment)
-        self._flusher.opened[segment] += 1
+        self._opened[segment] += 1
         return segment
 
     def _encoded(self, price: Price) -> tuple[Price, msgspec.Raw]:
@@ -395,7 +404,7 @@ class Books:
 
     def _rolled(self, segment: int) -> None:
         """A new segment has begun: holds two behind move up, so that one long stream keeps no old one alive."""
-        self._flusher.opened.setdefault(segment, 0)
+        self._opened.setdefault(segment, 0)
         before, self._segment = self._segment, segment
         with suppress(JournalFull):
             for mark, holds in ((_R, self._reserved), (_RD, self._dispatched)):
@@ -405,14 +414,13 @@ class Books:
 
     def _move_up(self, mark: int, holds: dict[_Name, _Open], name: _Name, opened: _Open) -> None:
         hold, old, wallets = opened
-        price = self._prices.get(id(hold.price)) or self._encoded(hold.price)
-        segment = self._journal.append(mark, encode_hold(hold, price[1]))
-        self._flusher.opened[segment] = self._flusher.opened.get(segment, 0) + 1
+        segment = self._journal.append(mark, self._record(hold))
+        self._opened[segment] = self._opened.get(segment, 0) + 1
         holds[name] = hold, segment, wallets
         usage = self._progress.get(name)
         if usage is not None:
             self._journal.append(_P, encode((*name, usage)))
-        self._flusher.opened[old] -= 1
+        self._opened[old] -= 1
 
 
 def _name(hold: Any) -> _Name:

@@ -66,7 +66,8 @@ def charge(
 ) -> Dimensions:
     if end_user is not None and "\0" in end_user:  # the one text here that is a caller's own; no database keeps a NUL
         end_user = end_user.replace("\0", "\ufffd")
-    return Dimensions(organization_id, team_id, user_id, key_id, end_user, provider, model, tags)
+    fields = (organization_id, team_id, user_id, key_id, end_user, provider, model, tags)
+    return tuple.__new__(Dimensions, fields)  # a named tuple's own constructor is interpreted
 
 
 def unknown_charge(hold: Hold, *, bound: bool) -> tuple[Usage, int]:

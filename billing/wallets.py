@@ -246,13 +246,22 @@ class Wallets:
 
     def take(self, wallets: tuple[Wallet, ...], most: int, least: int) -> bool:
         """Takes the whole hold from the slices at hand, or nothing. No I/O."""
+        for wallet in wallets:
+            # The least is always let through.
+            if most > wallet.free or (most > least and not _ample(wallet, most)):
+                return False
+        return self._taken(wallets, most)
+
+    def take_amply(self, wallets: tuple[Wallet, ...], most: int) -> bool:
+        """The same where there is so much at hand that it does not matter what the least is."""
+        for wallet in wallets:
+            if not _ample(wallet, most):
+                return False
+        return self._taken(wallets, most)
+
+    def _taken(self, wallets: tuple[Wallet, ...], most: int) -> bool:
         if self.refuses is not None:
             return False
-        for wallet in wallets:
-            free = wallet.free
-            # A share of what is left here is a share of what is left at all; the least is always let through.
-            if most > free or (most > least and 2 * most * (wallet.holds + 1) > free):
-                return False
         for wallet in wallets:
             wallet.free -= most
             wallet.open += most
@@ -434,11 +443,20 @@ class Wallets:
                 wallet.told_holds = -1  # not told after all
             self._turned_away(wallets, calls, asks, found)
         else:
+            # Those that came in the meantime need no visit of their own, if what was brought suffices for them.
+            waited, self._asks = self._asks, deque()
             self._brought(wallets, asks, found)
+            self._asks.extend(ask for ask in waited if not self._granted(ask))
         for then in awaited:
             then()
         if not self._timed:
             self.pump()
+
+    def _granted(self, ask: Ask) -> bool:
+        if ask.cancelled or not self.take(ask.wallets, ask.most, ask.least):
+            return False
+        ask.done(ask.most)
+        return True
 
     def _turned_away(self, wallets: tuple[Wallet, ...], calls: list[Call], asks: list[Ask], error: Exception) -> None:
         for wallet, call in zip(wallets, calls, strict=True):
@@ -495,6 +513,11 @@ class Wallets:
             self.recall(sorted(recall))
             self._timed = True
             self._after_ms(RECALL_MS, self._on_time)
+
+
+def _ample(wallet: Wallet, most: int) -> bool:
+    # A share of what is left here is a share of what is left at all.
+    return 2 * most * (wallet.holds + 1) <= wallet.free
 
 
 def _refused(wallet: Wallet, least: int, *, spent: bool) -> BudgetRefused:

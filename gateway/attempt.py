@@ -148,7 +148,8 @@ def _take(s: Services, attempt: Attempt) -> None:
         )
     attempt.wallets = wallets
     attempt.output_tokens = bound.output_tokens
-    attempt.asks = not s.books.wallets.take(wallets, most, least_nano_usd(bound, price))
+    if not s.books.wallets.take_amply(wallets, most):
+        attempt.asks = not s.books.wallets.take(wallets, most, least_nano_usd(bound, price))
 
 
 async def take_slowly(s: Services, ride: Ride, ask: ChatAsk, attempt: Attempt) -> BudgetRefused | None:

@@ -41,18 +41,23 @@ def body_for(
     if body is None or (ask_usage and "stream_options" in ask.fields):
         return _written_anew(ask, model_json, limits, ask_usage=ask_usage, fit=fit)
     if limits:
-        if any(name in ask.fields for name in limits):
+        if limits.keys() & ask.fields.keys():
             return _written_anew(ask, model_json, limits, ask_usage=ask_usage, fit=fit)
-        body = b'%b,"%b":%d}' % (body.rstrip()[:-1], limit_field.encode(), output_tokens or 0)
-    return body.rstrip()[:-1] + _USAGE_WANTED if ask_usage else body
+        body = _open_ended(body) + b',"%b":%d}' % (limit_field.encode(), output_tokens or 0)
+    return _open_ended(body) + _USAGE_WANTED if ask_usage else body
 
 
 def _limits(ask: ChatAsk, output_tokens: int, limit_field: str) -> dict[str, int]:
     """The members that must change so that the provider bounds its answer: none where the caller's do already."""
-    given = {name: ask.fields[name] for name in _LIMIT_FIELDS if ask.fields.get(name) is not None}
-    if not given:
+    if ask.output_tokens_max is None:
         return {limit_field: output_tokens}
+    given = {name: ask.fields[name] for name in _LIMIT_FIELDS if ask.fields.get(name) is not None}
     return {name: output_tokens for name, value in given.items() if value > output_tokens}
+
+
+def _open_ended(body: bytes) -> bytes:
+    """An object without its closing brace."""
+    return body[:-1] if body[-1:] == b"}" else body.rstrip()[:-1]
 
 
 def patched(body: bytes, model_json: bytes) -> bytes | None:

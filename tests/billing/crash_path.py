@@ -297,9 +297,7 @@ def main(url: str, directory: Path, first: int, every: int) -> dict[str, Any]:
         lines = walked(url, directory, dies_at, dies_at)
         where = [line[1] for line in lines if line[0] == "died"]
         # One walk takes a step more or less than another: what it finds made already, how often a thread comes around.
-        assert where or [line for line in lines if line[0] == "steps" and line[1] < dies_at], (
-            "it did neither"
-        )
+        assert where or [line for line in lines if line[0] == "steps" and line[1] < dies_at], "it did neither"
         try:
             recovered(url, directory, dies_at)
             compare(url, directory, dies_at, lines)

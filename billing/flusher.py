@@ -17,7 +17,12 @@ from billing.journal_damage import set_aside
 from billing.ledger import Ledger
 from billing.request_log import RequestRow, as_line
 
-FLUSH_MS: Final = 250
+TURN_MS: Final = 250
+# While there is traffic a turn rests so many times before it goes to the database again: what that costs, however few
+# the rows, requests beside it wait for. It goes at once where it has many to carry, and after a turn that had few.
+RESTS_MAX: Final = 3
+FEW_ROWS: Final = 16
+MANY_ROWS: Final = 5_000
 RETRY_MS: Final = 500
 ROWS_MAX: Final = 20_000  # in one transaction: half a second of the writer's lock at the most
 
@@ -33,6 +38,8 @@ class Flusher:
     ) -> None:
         self.settled: deque[Posting] = deque()
         self.requests: deque[RequestRow] = deque()
+        self._told: deque[RequestRow] = deque()  # those whose lines are written
+        self._rests = 0  # turns without the database that are still to come
         self.opened: dict[int, int] = {}  # by segment: holds in it that must be posted before it can go
         self._posted: Counter[int] = Counter()
         self._ledger, self._journal, self._clock, self._sink = ledger, journal, clock, sink
@@ -66,7 +73,7 @@ class Flusher:
             self._turn.notify_all()
         if self._thread.is_alive():
             self._thread.join()
-        return self._recovered is None and not self.settled and not self.requests
+        return self._recovered is None and not self.settled and not self.requests and not self._told
 
     def troubles(self) -> tuple[str, ...]:
         return tuple(filter(None, (self._database_trouble, self._disk_trouble)))
@@ -75,15 +82,24 @@ class Flusher:
         while True:
             with self._turn:
                 if self._asked == self._answered and not self._closing:
-                    self._turn.wait(FLUSH_MS / 1000)
+                    self._turn.wait(TURN_MS / 1000)
                 ticket, closing = self._asked, self._closing
-            done = self.turn()
-            if done:
+                wanted = closing or ticket != self._answered
+            if not wanted and self._rests and len(self.settled) < MANY_ROWS:
+                self._rest()
+                continue
+            if self.turn():
                 with self._turn:
                     self._answered = ticket
                     self._turn.notify_all()
             if closing:
                 return
+
+    def _rest(self) -> None:
+        """A turn that leaves the database alone; lines are written, and the journal has its room."""
+        self._rests -= 1
+        self._tell()
+        self._supply()
 
     def turn(self) -> bool:
         """One flush of what was queued when it began. False only when closing while the database is away."""
@@ -92,18 +108,18 @@ class Flusher:
                 return False
             self._recovered = None
         self._supply()
+        # Told before it is stored: a database that is away must not silence the log as well.
+        self._tell()
         # What comes in meanwhile is the next turn's, so that a turn ends.
-        settled, requested = len(self.settled), len(self.requests)
-        while settled or requested:
+        settled, told = len(self.settled), len(self._told)
+        self._rests = RESTS_MAX if max(settled, told) >= FEW_ROWS else 0
+        while settled or told:
             batch = _take(self.settled, min(settled, ROWS_MAX))
-            rows = _take(self.requests, min(requested, ROWS_MAX))
-            settled, requested = settled - len(batch), requested - len(rows)
-            if rows and self._sink is not None:
-                # Told before it is stored: a database that is away must not silence the log as well.
-                self._tell(b"\n".join([*map(as_line, rows), b""]), self._sink)
+            rows = _take(self._told, min(told, ROWS_MAX))
+            settled, told = settled - len(batch), told - len(rows)
             if not self._deliver(batch, rows, again=False):
                 self.settled.extendleft(reversed(batch))
-                self.requests.extendleft(reversed(rows))
+                self._told.extendleft(reversed(rows))
                 return False
             self._posted.update([posting[4] for posting in batch])
             self._supply()
@@ -170,9 +186,14 @@ class Flusher:
         self.down_since_us = 0
         return True
 
-    def _tell(self, lines: bytes, sink: Callable[[bytes], object]) -> None:
+    def _tell(self) -> None:
+        """Writes the lines of the requests that have ended."""
+        rows = _take(self.requests, len(self.requests))
+        self._told.extend(rows)
+        if not rows or self._sink is None:
+            return
         try:
-            sink(lines)
+            self._sink(b"\n".join([*map(as_line, rows), b""]))
         except OSError:
             _logger.exception("the request log takes no lines: free its disk, or repair what reads it")
 

@@ -181,6 +181,7 @@ class Wallets:
         self._away = False
         self._awaited: list[Callable[[], None]] = []
         self._timed = False
+        self._tells = True
         self.refuses: str | None = None  # why nothing under a hard budget is let in, although there is a slice
 
     # --- what binds ---
@@ -321,8 +322,10 @@ class Wallets:
             then()
 
     def tend(self) -> None:
-        """Twice a second: slices that nobody uses go back, and the database is told what is in flight."""
+        """Twice a second: slices that nobody uses go back; every other time the database is told what is in flight."""
         now_at_us = self._clock()
+        tells = self._tells
+        self._tells = not tells
         for account, wallet in list(self._by_account.items()):
             if wallet.contended_until_us and wallet.contended_until_us <= now_at_us:
                 wallet.contended_until_us = 0
@@ -334,7 +337,7 @@ class Wallets:
                     self._call(wallet)
                 elif over and wallet.settled == wallet.posted and wallet.told_holds == 0 and not wallet.visiting:
                     del self._by_account[account]
-            if wallet.open != wallet.told_open or wallet.holds != wallet.told_holds:
+            if tells and (wallet.open != wallet.told_open or wallet.holds != wallet.told_holds):
                 self._telling[wallet] = None
         self.pump()
 

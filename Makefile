@@ -47,7 +47,7 @@ test-fast: dev
 	$(PYTEST) -m "not process and not desk and not slow and not long" $(SPREAD) $(ARGS)
 
 test-long: dev chromium curl node
-	$(PYTEST) -m long -n 2 --dist load --maxschedchunk 1 -o faulthandler_timeout=7200 --figures bench/RESULTS.md $(ARGS)
+	$(PYTEST) -m long -n 2 --dist load --maxschedchunk 1 -o faulthandler_timeout=7200 --figures=bench/RESULTS.md $(ARGS)
 
 # The fast tests once more against the compiled build. Its environment finds the tests through the path file, behind the
 # installed packages; PYTHONSAFEPATH keeps the working folder from coming first. tests/conftest.py checks what was found.

@@ -448,7 +448,7 @@ class Wallets:
         else:
             # Those that came in the meantime need no visit of their own, if what was brought suffices for them.
             waited, self._asks = self._asks, deque()
-            self._brought(wallets, asks, found)
+            self._brought(wallets, calls, asks, found)
             self._asks.extend(ask for ask in waited if not self._granted(ask))
         for then in awaited:
             then()
@@ -478,21 +478,10 @@ class Wallets:
             self._timed = True
             self._after_ms(AWAY_MS, self._on_time)
 
-    def _brought(self, wallets: tuple[Wallet, ...], asks: list[Ask], found: Found) -> None:
+    def _brought(self, wallets: tuple[Wallet, ...], calls: list[Call], asks: list[Ask], found: Found) -> None:
         now_at_us = self._clock()
-        for place, wallet in enumerate(wallets):
-            wallet.id = found.ids[place]
-            wallet.free += found.free[place]
-            wallet.limit = found.limits[place]
-            wallet.posted_total = found.posted[place]
-            # A recall that came meanwhile has set it later than the database had it.
-            wallet.contended_until_us = max(wallet.contended_until_us, found.contended_until_us[place])
-            wallet.overdrawn = found.overdrawn[place]
-            if wallet.overdrawn:
-                wallet.owed, wallet.free = wallet.owed + wallet.free, 0
-            wallet.low = 0 if wallet.contended_until_us or wallet.stale else wallet.free // 4
+        recall = _unpacked(wallets, calls, found)
         waiting: list[Ask] = []
-        recall: set[int] = set()
         for ask, answer in zip(asks, found.answers, strict=True):
             if isinstance(answer, Short):
                 wallet = ask.wallets[answer.place]
@@ -511,11 +500,32 @@ class Wallets:
                     wallet.idle_turns = 0
             if not ask.cancelled:
                 ask.done(answer)
+        if recall:
+            self.recall(sorted(recall))
         if waiting:
             self._asks.extendleft(reversed(waiting))
-            self.recall(sorted(recall))
             self._timed = True
             self._after_ms(RECALL_MS, self._on_time)
+
+
+def _unpacked(wallets: tuple[Wallet, ...], calls: list[Call], found: Found) -> set[int]:
+    """Puts into the wallets what was brought; answers of which accounts others must give back what they have leased."""
+    recall: set[int] = set()
+    for place, wallet in enumerate(wallets):
+        wallet.id = found.ids[place]
+        wallet.free += found.free[place]
+        wallet.limit = found.limits[place]
+        wallet.posted_total = found.posted[place]
+        # A recall that came meanwhile has set it later than the database had it.
+        wallet.contended_until_us = max(wallet.contended_until_us, found.contended_until_us[place])
+        wallet.overdrawn = found.overdrawn[place]
+        if wallet.overdrawn:
+            wallet.owed, wallet.free = wallet.owed + wallet.free, 0
+            # What was in flight here when the budget was made takes what others have leased of it meanwhile.
+            if calls[place].forced and found.others[place]:
+                recall.add(wallet.id)
+        wallet.low = 0 if wallet.contended_until_us or wallet.stale else wallet.free // 4
+    return recall
 
 
 def _ample(wallet: Wallet, most: int) -> bool:

@@ -236,6 +236,19 @@ def test_a_new_budget_counts_what_was_spent_and_what_is_in_flight(url: str, crew
     assert crew.account() == (20 * CENT, 80 * CENT)
 
 
+def test_what_is_in_flight_elsewhere_when_a_budget_is_made_leaves_no_slice_beyond_it(url: str, crewed: Crewed) -> None:
+    crew = crewed(2)
+    assert isinstance(crew.admit(0, hold(1, amount_nano_usd=90 * CENT)), Hold)
+    give_budget(url)
+    crew.books[1].reload()
+    assert isinstance(crew.admit(1, hold(2, amount_nano_usd=CENT)), Hold)
+    assert sum(wallet.free for wallet in crew.books[1].wallets.kept()) > 10 * CENT, "it has a slice of what seems free"
+    crew.books[0].reload()
+    assert isinstance(crew.admit(1, hold(3, amount_nano_usd=10 * CENT)), BudgetBusy)
+    assert isinstance(crew.admit(1, hold(4, amount_nano_usd=9 * CENT)), Hold)
+    assert crew.account() == (0, 100 * CENT)
+
+
 def test_a_killed_workers_leases_come_back_once_its_journal_is_read(url: str, crewed: Crewed) -> None:
     give_budget(url)
     crew = crewed(1)

@@ -86,7 +86,7 @@ check: dev
 	$(DEV)/deptry .
 	$(DEV)/vulture
 	$(DEV)/coverage erase
-	$(DEV)/coverage run -m pytest -m "not slow and not long"
+	$(DEV)/coverage run -m pytest -m "not slow and not long" $(SPREAD)
 	$(DEV)/coverage combine --quiet
 	$(DEV)/coverage report
 

@@ -17,7 +17,7 @@ from billing import queries
 from billing.admission import Room, Short, Wish, admit, slice_of
 from billing.database import writing
 from billing.scopes import Rule
-from billing.wallets import CONTENDED_US, Call, Found, Visit
+from billing.visits import CONTENDED_US, Call, Found, Visit
 
 TRIES_MAX: Final = 3  # of a transaction that another one's locks undid
 _logger: Final = logging.getLogger(__name__)

@@ -6,16 +6,15 @@ there is it refused. What settles goes back into the slice at once; what is post
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Final, NamedTuple
+from typing import Final
 
 from billing.admission import Short
-from billing.money import usd_text
+from billing.budget_refusals import BudgetBackendUnavailable, refusal
 from billing.scopes import Account, Dimensions, Rule, Rulebook
+from billing.visits import CONTENDED_US, Call, Found, Told, Visit, Want
 
 IDLE_TURNS_MAX: Final = 4  # a turn is half a second
 RECALL_US_MAX: Final = 250_000  # what a wish waits for slices that others have
-CONTENDED_US: Final = 2_000_000
 ASK_US_MAX: Final = 5_000_000  # what a wish waits for a database that answers slowly
 BOUND_MAX: Final = 50_000  # distinct charges remembered
 SOON_MS: Final = 10  # in which what goes back is gathered
@@ -24,27 +23,6 @@ AWAY_MS: Final = 250  # between two tries while the database is away
 FOREVER: Final = 2**62
 
 NOTHING: Final[tuple["Wallet", ...]] = ()
-
-
-class BudgetRefused(Exception):
-    """A budget leaves no room for the hold; `rule` and `account` say which and when it resets."""
-
-    def __init__(self, message: str, rule: Rule, account: Account) -> None:
-        super().__init__(message)
-        self.rule = rule
-        self.account = account
-
-
-class BudgetExhausted(BudgetRefused):
-    """What is posted leaves no room: asking again helps only when the window ends or the limit is raised."""
-
-
-class BudgetBusy(BudgetRefused):
-    """Only what requests in flight hold stands between: asking again soon helps."""
-
-
-class BudgetBackendUnavailable(Exception):
-    """The database that knows the budgets does not answer, and what is leased does not suffice."""
 
 
 class Wallet:
@@ -102,56 +80,6 @@ class Ask:
     def cancel(self) -> None:
         """Nobody waits for it any more: what it is granted goes back."""
         self.cancelled = True
-
-
-class Call(NamedTuple):
-    """One account's part of a visit to the database: what is brought along and what stands behind it."""
-
-    rule: Rule
-    account: Account
-    id: int
-    carried: int  # comes out of the slice, to be given away or taken home again
-    kept: int  # stays in the slice meanwhile, so that nobody need wait for the visit's end
-    forced: int  # taken whether there is room or not: holds that are older than the budget
-    open: int
-    holds: int
-    slice: bool  # whether more is wanted than the wishes themselves
-
-
-class Want(NamedTuple):
-    """A wish on its way; `places` are its accounts' in the visit."""
-
-    places: tuple[int, ...]
-    most: int
-    least: int
-
-
-class Told(NamedTuple):
-    """What is in flight on an account of which nothing is wanted."""
-
-    id: int
-    open: int
-    holds: int
-
-
-class Visit(NamedTuple):
-    calls: tuple[Call, ...]
-    wants: tuple[Want, ...]
-    told: tuple[Told, ...]
-    now_at_us: int
-
-
-class Found(NamedTuple):
-    """What a visit brought home, place by place."""
-
-    ids: tuple[int, ...]
-    limits: tuple[int, ...]
-    posted: tuple[int, ...]
-    free: tuple[int, ...]
-    contended_until_us: tuple[int, ...]
-    overdrawn: tuple[bool, ...]  # posted and pending exceed the limit
-    others: tuple[bool, ...]  # somebody else has a slice, of which a recall may bring some back
-    answers: tuple[int | Short, ...]
 
 
 class Wallets:
@@ -489,7 +417,16 @@ class Wallets:
                     waiting.append(ask)
                     recall.add(wallet.id)
                 elif not ask.cancelled:
-                    ask.done(_refused(wallet, ask.least, spent=answer.spent))
+                    ask.done(
+                        refusal(
+                            wallet.rule,
+                            wallet.account,
+                            wallet.limit,
+                            wallet.posted_total,
+                            ask.least,
+                            spent=answer.spent,
+                        )
+                    )
                 continue
             for wallet in ask.wallets:
                 if ask.cancelled:
@@ -531,19 +468,3 @@ def _unpacked(wallets: tuple[Wallet, ...], calls: list[Call], found: Found) -> s
 def _ample(wallet: Wallet, most: int) -> bool:
     # A share of what is left here is a share of what is left at all.
     return 2 * most * (wallet.holds + 1) <= wallet.free
-
-
-def _refused(wallet: Wallet, least: int, *, spent: bool) -> BudgetRefused:
-    rule, account = wallet.rule, wallet.account
-    left = max(wallet.limit - wallet.posted_total, 0)
-    resets = "never" if account.end_us is None else datetime.fromtimestamp(account.end_us // 10**6, UTC).isoformat()
-    name = f"budget {rule.id!r} of {rule.scope_type} {account.subject!r}"
-    facts = f"limit {usd_text(wallet.limit)} USD per {rule.window}, left {usd_text(left)} USD, resets {resets}"
-    needs = f"this request needs at least {usd_text(least)} USD"
-    if spent:
-        return BudgetExhausted(f"{name} is spent: {facts}; {needs}", rule, account)
-    return BudgetBusy(
-        f"{name} is not spent, but what is left is held by requests in flight: {facts}; {needs}; try again shortly",
-        rule,
-        account,
-    )

@@ -9,11 +9,12 @@ from typing import Any, Final
 import orjson
 
 from billing.books import AttemptRow, EntryKind, Hold
+from billing.budget_refusals import BudgetBackendUnavailable, BudgetRefused
 from billing.holds import charge_of
 from billing.journal import JournalFull
 from billing.money import usd_text
 from billing.price import UNPRICED, Usage, cost_nano_usd
-from billing.wallets import NOTHING, BudgetBackendUnavailable, BudgetRefused
+from billing.wallets import NOTHING
 from gateway import echo
 from gateway.answer import Answer, AnswerTimedOut
 from gateway.caller import Facts

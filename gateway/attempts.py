@@ -4,9 +4,9 @@ from typing import Any, Final
 
 import orjson
 
+from billing.budget_refusals import BudgetRefused
 from billing.money import usd_text
 from billing.price import cost_nano_usd
-from billing.wallets import BudgetRefused
 from gateway.attempt import Attempt, let_go, make, open_attempt, take_slowly
 from gateway.caller import Facts
 from gateway.chat_request import ChatAsk

@@ -12,9 +12,9 @@ from typing import Any, Final
 import orjson
 
 from billing.books import HoldNotOpen
+from billing.budget_refusals import BudgetBackendUnavailable, BudgetBusy, BudgetExhausted, BudgetRefused
 from billing.journal import JournalFull, JournalNotDurable, JournalRecordTooLarge
 from billing.tag_rules import TagNotAllowed
-from billing.wallets import BudgetBackendUnavailable, BudgetBusy, BudgetExhausted, BudgetRefused
 from cache.policy import UnknownDirective
 from local_backend.supervisor import LocalModelFailed
 

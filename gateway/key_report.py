@@ -10,11 +10,11 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from billing.budget_refusals import BudgetBackendUnavailable
 from billing.budget_store import AccountState
 from billing.keys import Key
 from billing.money import usd_text
 from billing.scopes import Dimensions
-from billing.wallets import BudgetBackendUnavailable
 from gateway.admin.held import with_holds
 from gateway.admin.instant import instant_text, optional_text
 from gateway.admin.rooms import AdminRooms

@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 )
 
 from billing.audit import Actor
+from billing.budget_refusals import BudgetBusy, BudgetExhausted
 from billing.budget_store import Budgets
 from billing.database import open_engine
 from billing.holds import Hold, charge_of
@@ -38,7 +39,6 @@ from billing.journal import RECORD_BYTES_MAX
 from billing.price import Price, Usage, cost_nano_usd
 from billing.scopes import Account, Rulebook
 from billing.verify import verify
-from billing.wallets import BudgetBusy, BudgetExhausted
 from tests.billing.blank_books import Blank
 from tests.billing.budget_rows import give_budget
 from tests.billing.crew import Crew

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from billing.books import EntryKind
+from billing.budget_refusals import BudgetBusy, BudgetExhausted
 from billing.holds import Hold
-from billing.wallets import RECALL_MS, BudgetBusy, BudgetExhausted
+from billing.wallets import RECALL_MS
 from tests.billing.budget_rows import give_budget, set_limit
 from tests.billing.conftest import now_us
 from tests.billing.crew import Crew, kill
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from billing.wallets import Found, Visit
+    from billing.visits import Found, Visit
 
     Crewed = Callable[[int], Crew]
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final
 import pytest
 
 from billing.audit import Actor
+from billing.budget_refusals import BudgetBusy, BudgetExhausted
 from billing.holds import Hold
 from billing.store import Store
-from billing.wallets import BudgetBusy, BudgetExhausted
 from tests.billing.budget_rows import give_budget
 from tests.billing.crew import Crew
 from tests.billing.ledger_rows import chain_is_whole, query

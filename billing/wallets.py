@@ -384,7 +384,10 @@ class Wallets:
             self.pump()
 
     def _granted(self, ask: Ask) -> bool:
-        if ask.cancelled or not self.take(ask.wallets, ask.most, ask.least):
+        # What must go back, because its budget has changed meanwhile, is nobody's.
+        if ask.cancelled or any(wallet in self._calls for wallet in ask.wallets):
+            return False
+        if not self.take(ask.wallets, ask.most, ask.least):
             return False
         ask.done(ask.most)
         return True

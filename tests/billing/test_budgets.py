@@ -9,7 +9,7 @@ import pytest
 
 from billing.books import EntryKind
 from billing.budget_refusals import BudgetBusy, BudgetExhausted
-from billing.holds import Hold
+from billing.holds import Hold, charge_of
 from billing.wallets import RECALL_MS
 from tests.billing.budget_rows import give_budget, set_limit
 from tests.billing.conftest import now_us
@@ -129,6 +129,44 @@ def test_a_slice_stays_at_work_while_the_database_is_told_of_it_or_tops_it_up(
     assert abs(wallet.free - wanted) <= CENT
     crew.give_back()
     assert crew.account() == (0, 2 * CENT + amount)
+
+
+@pytest.mark.parametrize("lowered", [False, True])
+def test_wishes_that_come_while_a_slice_is_away_are_met_by_what_it_brings_unless_the_limit_has_changed(
+    url: str, crewed: Crewed, lowered: bool
+) -> None:
+    give_budget(url)
+    crew = crewed(1)
+    wallets = crew.books[0].wallets
+    bound = wallets.of(charge_of(hold(1)), now_us())
+    visit = wallets.visit
+    visits = 0
+    answers: list[int | Exception] = []
+
+    def watched(wanted: Visit, done: Callable[[Found | Exception], None]) -> None:
+        nonlocal visits
+        visits += 1
+        if visits > 1:
+            return visit(wanted, done)
+        wallets.ask(bound, 20 * CENT, 20 * CENT, answers.append)
+        wallets.ask(bound, 10 * CENT, 10 * CENT, answers.append)
+
+        def late(found: Found | Exception) -> None:
+            if lowered:
+                set_limit(url, "b1", 25 * CENT)
+                crew.books[0].reload()
+            done(found)
+
+        return visit(wanted, late)
+
+    wallets.visit = watched
+    wallets.ask(bound, CENT, CENT, answers.append)
+    if lowered:
+        assert answers[:2] == [CENT, 20 * CENT]
+        assert isinstance(answers[2], BudgetBusy)
+    else:
+        assert answers == [CENT, 20 * CENT, 10 * CENT]
+        assert visits == 1
 
 
 def test_what_a_hold_has_left_over_in_another_worker_is_there_at_once(url: str, crewed: Crewed) -> None:

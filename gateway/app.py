@@ -269,7 +269,7 @@ def build(
         gate=gate,
         requests_in_flight_max=settings.server.requests_in_flight_max,
         keyring=keyring,
-        failed_keys=FailedKeys(),
+        failed_keys=FailedKeys(settings.auth.failures_per_minute_max),
         tenancy=tenancy,
         rates=Rates(OwnCounters() if worker.alone else counters_of(directory, worker.index, worker.count)),
         books=books,

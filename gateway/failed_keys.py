@@ -9,13 +9,13 @@ from typing import Final
 
 from gateway.errors import RateLimited
 
-FAILURES_PER_MINUTE_MAX: Final = 600
 ADDRESSES_MAX: Final = 10_000
 _MINUTE_US: Final = 60_000_000
 
 
 class FailedKeys:
-    def __init__(self) -> None:
+    def __init__(self, failures_per_minute_max: int) -> None:
+        self._failures_max = failures_per_minute_max
         self._counts: OrderedDict[str, int] = OrderedDict()
         self._minute = 0
 
@@ -29,9 +29,9 @@ class FailedKeys:
         self._counts[address] = count
         if len(self._counts) > ADDRESSES_MAX:
             self._counts.popitem(last=False)
-        if count > FAILURES_PER_MINUTE_MAX:
+        if count > self._failures_max:
             raise RateLimited(
-                f"more than {FAILURES_PER_MINUTE_MAX} requests a minute came from your address with keys that are"
+                f"more than {self._failures_max} requests a minute came from your address with keys that are"
                 " unknown, expired or revoked: send one that works, or wait",
                 (),
                 retry_after_s=((minute + 1) * _MINUTE_US - now_at_us) / 1_000_000,

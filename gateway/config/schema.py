@@ -99,6 +99,8 @@ class StateSection(Section):
 class AuthSection(Section):
     admin_key: Secret | None = None
     """The key of `/admin`. Else TURNPIKE_ADMIN_KEY; else one is generated into the state directory."""
+    failures_per_minute_max: Annotated[Count, Field(ge=1, le=1_000_000_000)] = 600
+    """Of requests with keys that are unknown, expired or revoked, from one address, in each worker."""
 
 
 class ApiKey(Section):

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from gateway import failed_keys
 from tests.gateway.whole_gateway import ANSWER, House, opened, turn
 
 if TYPE_CHECKING:
@@ -140,22 +139,22 @@ async def test_every_answer_tells_its_date_once(house: House) -> None:
         assert timedelta(0) <= now - told < timedelta(seconds=10)
 
 
-@pytest.mark.source
 async def test_an_address_with_too_many_keys_that_do_not_exist_is_told_to_wait(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(failed_keys, "FAILURES_PER_MINUTE_MAX", 3)
-    found = [house.get("/v1/models", "x-turnpike-key: unknown") for _ in range(4)]
-    found.append(house.get("/v1/key", "x-turnpike-key: other"))
-    assert [status for status, _, _ in found] == [401, 401, 401, 429, 429]
-    _, head, body = found[-1]
-    assert code_of(body, head) == "rate_limit_exceeded"
-    [wait] = [line.partition(b":")[2] for line in head.split(b"\r\n") if line.startswith(b"retry-after:")]
-    assert 1 <= int(wait) <= 60
-    assert house.get("/v1/models")[0] == 200, "a good key is never refused by it"
-    assert house.get("/v1/models", "x-turnpike-key: unknown", peer="192.0.2.8")[0] == 401, (
-        "another address waits for none"
-    )
+    few = "\nauth: {failures_per_minute_max: 3}\n"
+    async with opened(tmp_path / "state", monkeypatch, more=few) as house:
+        found = [house.get("/v1/models", "x-turnpike-key: unknown") for _ in range(4)]
+        found.append(house.get("/v1/key", "x-turnpike-key: other"))
+        assert [status for status, _, _ in found] == [401, 401, 401, 429, 429]
+        _, head, body = found[-1]
+        assert code_of(body, head) == "rate_limit_exceeded"
+        [wait] = [line.partition(b":")[2] for line in head.split(b"\r\n") if line.startswith(b"retry-after:")]
+        assert 1 <= int(wait) <= 60
+        assert house.get("/v1/models")[0] == 200, "a good key is never refused by it"
+        assert house.get("/v1/models", "x-turnpike-key: unknown", peer="192.0.2.8")[0] == 401, (
+            "another address waits for none"
+        )
 
 
 async def test_what_never_became_a_request_has_the_same_shape(house: House) -> None:

@@ -86,7 +86,7 @@ _OVERRUN: Final = int(EntryKind.OVERRUN)
 _SAVING: Final = int(EntryKind.SAVING)
 
 _NO_USAGE: Final = Usage()
-_tuple: Final = tuple.__new__  # a named tuple's own constructor is interpreted, and costs a quarter of a settlement
+_tuple: Final = tuple.__new__  # a named tuple's own constructor is interpreted
 
 _Name = tuple[Any, ...]  # request and attempt; typed, the compiled code would take it apart and put it together anew
 _Open = tuple[Hold, int, tuple[Wallet, ...]]  # a hold, where the journal has it, and what it was taken from

@@ -29,7 +29,7 @@ def insert(tx: Connection, table: str, columns: tuple[str, ...], rows: Sequence[
             tx.exec_driver_sql(_insertion_of_rows(table, columns, size, otherwise), tuple(chain.from_iterable(part)))
             at += size
     if at < len(rows):
-        tx.exec_driver_sql(_insertion_of_rows(table, columns, 1, otherwise), rows[at:] if at else [*rows])
+        tx.exec_driver_sql(_insertion_of_rows(table, columns, 1, otherwise), [*rows[at:]])
 
 
 @lru_cache(maxsize=256)
